@@ -1,0 +1,108 @@
+"""What every public function asks of its arguments, said in one way.
+
+An error names the argument, the rule, what came, and the way out.
+"""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["InputError", "check_features", "check_in", "check_labels", "check_number"]
+
+LARGEST = 1e30
+"""Features beyond this magnitude overflow when squared in single precision."""
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave; its message is one line and names the way out."""
+
+
+def check_number(
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False, whole: bool = False
+) -> None:
+    """Raise unless `value` is a number in [low, high] (or (low, high] with `open_low`), and whole if asked.
+
+    Examples:
+        >>> check_number("gamma", 1.3, 0, 1)
+        Traceback (most recent call last):
+        vicinal.core.checks.InputError: `gamma` must lie in [0, 1], got 1.3.
+    """
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise TypeError(f"`{name}` must be {'an integer' if whole else 'a number'}, got {value!r}.")
+    if not (low < value if open_low else low <= value) or not value <= high:
+        bracket = "(" if open_low or low == -math.inf else "["
+        closing = ")" if high == math.inf else "]"
+        raise InputError(f"`{name}` must lie in {bracket}{low:g}, {high:g}{closing}, got {value!r}.")
+
+
+def check_in(name: str, value: Any, options: Collection[Any]) -> None:
+    """Raise unless `value` is one of `options`.
+
+    Examples:
+        >>> check_in("prior", "flat", ["uniform", "empirical"])
+        Traceback (most recent call last):
+        vicinal.core.checks.InputError: `prior` must be one of 'uniform', 'empirical', got 'flat'.
+    """
+    if value not in options:
+        raise InputError(f"`{name}` must be one of {', '.join(map(repr, options))}, got {value!r}.")
+
+
+def check_features(x: Any, name: str = "x") -> Tensor:
+    """Return features as a floating tensor (N, ...) of finite numbers below 1e30 in magnitude.
+
+    Raises:
+        TypeError: not numeric.
+        InputError: no rows, NaN, infinite or too large.
+    """
+    if not isinstance(x, Tensor):
+        x = np.asarray(x)
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"`{name}` must be numeric, got dtype {x.dtype}; encode text first, or use `vicinal.data`.")
+        x = torch.as_tensor(x)
+    if not x.is_floating_point():
+        x = x.to(torch.get_default_dtype())
+    if x.ndim < 2 or x.shape[0] == 0 or x.numel() == 0:
+        raise InputError(f"`{name}` must have at least one row and one feature, shape (N, ...), got {tuple(x.shape)}.")
+    largest = x.detach().abs().amax()
+    if not bool(largest <= LARGEST):
+        problem = "NaN or infinite values" if not bool(torch.isfinite(largest)) else f"values up to {float(largest):.3g}"
+        raise InputError(f"`{name}` must be finite and below {LARGEST:g} in magnitude, got {problem}; impute or rescale.")
+    return x
+
+
+def check_labels(y: Any, n_classes: int | None = None, rows: int | None = None, name: str = "y") -> tuple[Tensor, int]:
+    """Return class indices (N,) as int64 and the number of classes K.
+
+    Args:
+        y: whole numbers 0..K-1, shape (N,).
+        n_classes: K where it is known (a class may be missing from `y`); else the largest index plus one.
+        rows: the number of rows that `x` has.
+        name: the argument's name in messages.
+
+    Raises:
+        TypeError: labels that are not whole numbers, such as text.
+        InputError: wrong shape, wrong length, or an index outside 0..K-1.
+    """
+    if not isinstance(y, Tensor):
+        y = np.asarray(y)
+        if y.dtype.kind not in "iub" and not (y.dtype.kind == "f" and np.all(y == np.floor(y))):
+            raise TypeError(
+                f"`{name}` must hold class indices 0..K-1, got dtype {y.dtype}; encode text with scikit-learn's"
+                " LabelEncoder, or use `vicinal.estimators`, which take any labels."
+            )
+        y = torch.as_tensor(y)
+    y = y.to(torch.int64)
+    if y.ndim != 1:
+        raise InputError(f"`{name}` must be one class index per row, shape (N,), got {tuple(y.shape)}.")
+    if rows is not None and len(y) != rows:
+        raise InputError(f"`{name}` must have as many rows as `x`, got {len(y)} and {rows}.")
+    largest = int(y.max()) if len(y) else -1
+    k = largest + 1 if n_classes is None else n_classes
+    if len(y) and (int(y.min()) < 0 or largest >= k):
+        raise InputError(f"`{name}` must lie in 0..{k - 1}, got {int(y.min())}..{largest}.")
+    return y, k

@@ -1,0 +1,48 @@
+"""Nearest rows, by brute force in tiles: exact, on any device, in bounded memory."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["nearest_rows", "working_dtype"]
+
+TILE = 1 << 20
+"""Numbers in one tile of distances: 8 MB in double precision."""
+
+
+def working_dtype(device: torch.device) -> torch.dtype:
+    """Double precision where the device has it (MPS has not): squared distances of 1e10 must keep their differences."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def nearest_rows(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    """Find the k nearest points of every query (Euclidean).
+
+    Args:
+        queries: (B, D).
+        points: (N, D) with N >= k.
+        k: how many.
+
+    Returns:
+        Squared distances (B, k), ascending and never negative, and indices into `points` (B, k).
+
+    Examples:
+        >>> squared, index = nearest_rows(torch.tensor([[0.9]]), torch.tensor([[0.0], [1.0], [3.0]]), k=2)
+        >>> index.tolist()
+        [[1, 0]]
+    """
+    dtype = working_dtype(queries.device)
+    center = points.to(dtype).mean(0)
+    points, queries = points.to(dtype) - center, queries.to(dtype) - center
+    norms = (points * points).sum(1)
+    rows = max(1, TILE // len(points))
+    found = []
+    for part in queries.split(rows):
+        # |q - p|^2 less |q|^2, which does not change the order; the exact distances follow for the k found.
+        keys = torch.addmm(norms, part, points.T, alpha=-2)
+        index = keys.argmin(1, keepdim=True) if k == 1 else keys.topk(k, largest=False).indices
+        squared = (part[:, None] - points[index]).square().sum(-1)
+        if k > 1:
+            squared, order = squared.sort(dim=1)
+            index = index.gather(1, order)
+        found.append((squared, index))
+    return torch.cat([squared for squared, _ in found]), torch.cat([index for _, index in found])

@@ -1,0 +1,97 @@
+"""How: the point between two endpoints."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from vicinal.core import Component, draw_uniform
+
+__all__ = ["CutMixer", "LinearMixer", "Mixer", "NoMixer"]
+
+
+class Mixer(Component):
+    """Abstract mixer."""
+
+    @abstractmethod
+    def mix(self, x_a: Tensor, x_b: Tensor, lam: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Mix endpoints.
+
+        Args:
+            x_a: first endpoints, (..., B, *F).
+            x_b: second endpoints, the same shape.
+            lam: (..., B), the share of the first endpoint that was asked for.
+            generator: the source of what the mixer itself draws, if anything; None for torch's own.
+
+        Returns:
+            Points (..., B, *F), and lam (..., B) as it came out.
+        """
+
+
+class LinearMixer(Mixer):
+    """x = lam x_a + (1 - lam) x_b (Zhang et al., 2018).
+
+    Examples:
+        >>> LinearMixer().mix(torch.tensor([[4.0]]), torch.tensor([[0.0]]), torch.tensor([0.75]), None)[0].tolist()
+        [[3.0]]
+    """
+
+    def mix(self, x_a: Tensor, x_b: Tensor, lam: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Interpolate; see `Mixer.mix`."""
+        return torch.lerp(x_b, x_a, lam.reshape(*lam.shape, *[1] * (x_a.ndim - lam.ndim))), lam
+
+
+class NoMixer(Mixer):
+    """x = x_a, lam = 1: plain training, as one more point of the same design."""
+
+    def mix(self, x_a: Tensor, x_b: Tensor, lam: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Return the first endpoints; see `Mixer.mix`."""
+        return x_a, torch.ones_like(lam)
+
+
+class CutMixer(Mixer):
+    """Part of the second endpoint pasted into the first, the rest kept (Yun et al., 2019).
+
+    - An image (..., B, C, H, W) gets a box with sides sqrt(1 - lam) of H and W, its centre uniform, clipped at the border.
+    - A row of a table (..., B, D) gets round((1 - lam) D) columns at random (GenLabel, section A.5).
+
+    lam comes back as the share of pixels or columns that was kept. Boxes and columns are drawn for every row.
+
+    Examples:
+        >>> x_a, x_b = torch.zeros(1, 4), torch.ones(1, 4)
+        >>> x, lam = CutMixer().mix(x_a, x_b, torch.tensor([0.7]), torch.Generator())
+        >>> float(x.sum()), float(lam)                                # round(0.3 * 4) columns of the second
+        (1.0, 0.75)
+    """
+
+    def mix(self, x_a: Tensor, x_b: Tensor, lam: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Cut and paste; see `Mixer.mix`."""
+        features = x_a.ndim - lam.ndim
+        if features >= 2:
+            cut = _boxes(lam, x_a.shape[-2], x_a.shape[-1], generator)
+            pasted = cut.reshape(*lam.shape, *[1] * (features - 2), *cut.shape[-2:])
+        else:
+            cut = pasted = _columns(lam, x_a.shape[-1], generator)
+        kept = 1 - cut.to(lam.dtype).flatten(lam.ndim).mean(-1)
+        return torch.where(pasted, x_b, x_a), kept
+
+
+def _boxes(lam: Tensor, height: int, width: int, generator: torch.Generator | None) -> Tensor:
+    """Draw a box a row, (..., B, H, W) booleans."""
+    side = torch.sqrt(1 - lam)
+    centre = draw_uniform((2, *lam.shape), lam, generator)
+
+    def inside(size: int, middle: Tensor) -> Tensor:
+        middle, half = (middle * size).floor(), (side * size).floor() / 2
+        at = torch.arange(size, device=lam.device)
+        # floor on both ends, as the published code halves the side in whole numbers
+        return (at >= (middle - half).floor()[..., None]) & (at < (middle + half).floor()[..., None])
+
+    return inside(height, centre[0])[..., :, None] & inside(width, centre[1])[..., None, :]
+
+
+def _columns(lam: Tensor, columns: int, generator: torch.Generator | None) -> Tensor:
+    """Draw columns a row, (..., B, D) booleans."""
+    keys = draw_uniform((*lam.shape, columns), lam, generator)
+    rank = keys.argsort(-1).argsort(-1)
+    return rank < ((1 - lam) * columns).round()[..., None]

@@ -1,0 +1,70 @@
+"""How much: the share lam in [0, 1] that the first endpoint keeps."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from vicinal.core import Component, check_in, check_number, draw_uniform
+
+__all__ = ["Beta", "Fixed", "Ratio"]
+
+
+class Ratio(Component):
+    """Abstract ratio."""
+
+    @abstractmethod
+    def draw(self, batch_shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draw lam of shape `batch_shape` (..., B), on the device and in the dtype of `like`."""
+
+
+class Beta(Ratio):
+    """lam ~ Beta(alpha, alpha) (Zhang et al., 2018).
+
+    Args:
+        alpha: above 0. 1 is uniform; small values stay near the endpoints.
+        per: 'batch' draws one lam for all rows of a batch (the published code of mixup), 'sample' one for every row.
+
+    Examples:
+        >>> lam = Beta(1.0).draw((8,), torch.empty(0), torch.Generator())
+        >>> bool((lam == lam[0]).all()), bool(0 <= lam[0] <= 1)
+        (True, True)
+    """
+
+    def __init__(self, alpha: float = 1.0, per: str = "batch") -> None:
+        self.alpha = alpha
+        self.per = per
+
+    def draw(self, batch_shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draw lam; see `Ratio.draw`."""
+        check_number("alpha", self.alpha, 0, open_low=True)
+        check_in("per", self.per, ("batch", "sample"))
+        shape = batch_shape if self.per == "sample" else (*batch_shape[:-1], 1)
+        if self.alpha == 1:
+            lam = draw_uniform(shape, like, generator)
+        else:
+            # Beta(a, a) is the first coordinate of a symmetric Dirichlet; double precision, for small alpha underflows.
+            device = like.device if generator is None else torch.device("cpu")
+            concentration = torch.full((*shape, 2), float(self.alpha), dtype=torch.float64, device=device)
+            lam = torch._sample_dirichlet(concentration, generator=generator)[..., 0].to(like.device)
+        return lam.to(like.dtype).expand(batch_shape)
+
+
+class Fixed(Ratio):
+    """The same lam always.
+
+    Args:
+        lam: in [0, 1].
+
+    Examples:
+        >>> Fixed(0.6).draw((2,), torch.empty(0), None).tolist() == [0.6000000238418579] * 2
+        True
+    """
+
+    def __init__(self, lam: float = 0.5) -> None:
+        self.lam = lam
+
+    def draw(self, batch_shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return lam; see `Ratio.draw`."""
+        check_number("lam", self.lam, 0, 1)
+        return torch.full(batch_shape, float(self.lam), dtype=like.dtype, device=like.device)
