@@ -1,6 +1,5 @@
 """What a column of a table holds, and its values as numbers, dates or text."""
 
-import math
 from typing import Any, Literal
 
 import numpy as np
@@ -56,7 +55,9 @@ def as_numbers(column: "pd.Series[Any]", name: str) -> NDArray[np.float64]:
     values[np.isinf(values)] = np.nan
     if (np.abs(values) > LARGEST).any():
         worst = values[np.nanargmax(np.abs(values))]
-        raise InputError(f"column {name!r} must stay below {LARGEST:g} in magnitude, got {worst:.3g}; rescale or drop it.")
+        raise InputError(
+            f"column {name!r} must stay below {LARGEST:g} in magnitude, got {worst:.3g}; rescale or drop it."
+        )
     return values
 
 
@@ -91,7 +92,7 @@ def text_of(value: Any) -> str:
     """
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
-    if isinstance(value, float) and math.isfinite(value) and value == int(value) and abs(value) < 2**53:
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < 2**53:
         return str(int(value))
     return str(value).encode("utf-8", errors="replace").decode("utf-8")
 

@@ -47,7 +47,7 @@ class Permutation(Pairing):
         if valid is None:
             return keys.argsort(-1)
         # Valid rows sort first, so those positions hold a permutation of the valid rows; the padding keeps itself.
-        places = valid.to(torch.int64).argsort(-1, descending=True, stable=True)
+        places = valid.to(torch.int64).argsort(dim=-1, descending=True, stable=True)
         shuffled = (keys + 2 * ~valid).argsort(-1)
         return torch.empty_like(shuffled).scatter_(-1, places, shuffled)
 

@@ -58,8 +58,8 @@ def forest(metric: Metric, comparisons: Sequence[Mapping[str, Any]], slots: Mapp
             data.append({"type": "scatter", "mode": "lines", "x": ends, "y": [row, row], "line": line, "hoverinfo": "skip"})
         point = metric.scale * c["difference"]
         reach += [point, *ends]
-        mark = {"symbol": "diamond" if clear else "diamond-open", "line": {"width": 0 if clear else 2, "color": colour}}
-        data.append(_marks([(point, row, colour, text)], size=11, **mark))
+        mark = {"symbol": "diamond", "line": {"width": 2, "color": colour}}
+        data.append(_marks([(point, row, colour if clear else "card", text)], size=10, **mark))
     low, high = _range(reach, pad=0.12)
     side = {"x0": 0, "x1": high if metric.higher else low, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
     half = {"type": "rect", **side, "fillcolor": "good-soft", "line": {"width": 0}, "layer": "below"}
@@ -107,13 +107,13 @@ def reliability(name: str, bins: Sequence[Mapping[str, Any]], colour: str) -> Fi
         "yaxis": "y2",
     }
     diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 100, "y1": 100, "layer": "below"}
-    ticks = {"tickvals": [0, 25, 50, 75, 100], "range": [0, 100], "ticksuffix": " %"}
+    ticks = {"tickvals": [0, 25, 50, 75, 100], "range": [0, 100]}
     top = max(b["count"] for b in full)
     layout = _layout(
         margin={"l": 46, "r": 14, "t": 10, "b": 40},
         shapes=[diagonal | {"line": {"color": "soft", "width": 1, "dash": "dot"}}],
-        xaxis=_axis(**ticks, anchor="y2", title={"text": "confidence", "standoff": 6}),
-        yaxis=_axis(**ticks, domain=[0.34, 1], title={"text": "accuracy", "standoff": 4}),
+        xaxis=_axis(**ticks, anchor="y2", title={"text": "confidence, %", "standoff": 6}),
+        yaxis=_axis(**ticks, domain=[0.34, 1], title={"text": "accuracy, %", "standoff": 4}),
         yaxis2=_axis(domain=[0, 0.24], range=[0, 1.5 * top], showticklabels=False, showgrid=False),
         bargap=0,
     )
@@ -154,7 +154,7 @@ def class_mark(k: int) -> tuple[str, str]:
     return f"c{k % CLASS_COLOURS}", CLASS_SYMBOLS[(k + k // CLASS_COLOURS) % len(CLASS_SYMBOLS)]
 
 
-PERCENT = Metric("", "", True, True, "")
+PERCENT = Metric("", "", "", True, True, "")
 
 
 def _count(count: int) -> str:
@@ -176,7 +176,7 @@ def _marks(points: Sequence[tuple[float, float, str, str]], **marker: Any) -> Fi
 
 def _by_method(names: list[str], data: list[Figure], shapes: list[Figure], span: tuple[float, float], unit: str) -> Figure:
     labels = [wrapped(name) for name in names]
-    margin = 16 + round(6.9 * max(length for _, length in labels))
+    margin = 22 + round(6.9 * max(length for _, length in labels))
     rows = _axis(
         tickvals=list(range(len(names))),
         ticktext=[text for text, _ in labels],
@@ -212,7 +212,7 @@ def _upright(x: float, colour: str, dash: str) -> Figure:
 
 
 def _axis(**options: Any) -> Figure:
-    return {"gridcolor": "grid", "zeroline": False, "fixedrange": True, "automargin": False, **options}
+    return {"gridcolor": "grid", "zeroline": False, "fixedrange": True, "ticklabelstandoff": 5, **options}
 
 
 def _layout(**options: Any) -> Figure:

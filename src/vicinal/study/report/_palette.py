@@ -45,6 +45,7 @@ PAPER = {
     "good-soft": ("#e0f2ec", "#173a33"),
     "bad": ("#9c3412", "#ffa27a"),
     "bad-soft": ("#fbe9e1", "#43261a"),
+    "accent": ("#44546a", "#9db0c9"),
     "mixed": ("#9aa1a9", "#727b86"),
 }
 
@@ -61,5 +62,5 @@ THEMES = {"light": _theme(0), "dark": _theme(1)}
 def method_slots(names: Iterable[str]) -> dict[str, str]:
     """Return a colour's name for each method: the known ones keep theirs, others take the spare ones in turn."""
     known = {name: f"m{i}" for i, name in enumerate(METHODS)}
-    others = [name for name in names if name not in known]
+    others = [name for name in dict.fromkeys(names) if name not in known]
     return known | {name: f"m{len(METHODS) + i % len(SPARE)}" for i, name in enumerate(others)}

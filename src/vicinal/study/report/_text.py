@@ -18,10 +18,11 @@ HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\ufeff]")
 
 @dataclass(frozen=True)
 class Metric:
-    """A quality of predictions: its key in the summary, its name, its better direction and what it asks."""
+    """A quality of predictions: its key in the summary, its name, its name in a sentence, its better direction, what it asks."""
 
     key: str
     name: str
+    word: str
     higher: bool
     percent: bool
     asks: str
@@ -38,10 +39,11 @@ class Metric:
 
 
 METRICS = (
-    Metric("accuracy", "Accuracy", True, True, "How many test rows get the right class."),
+    Metric("accuracy", "Accuracy", "accuracy", True, True, "How many test rows get the right class."),
     Metric(
         "log_loss",
         "Log loss",
+        "log loss",
         False,
         False,
         "How surprised the model is by the true class: the mean of −log(its probability). One confident mistake costs a lot.",
@@ -49,12 +51,14 @@ METRICS = (
     Metric(
         "brier",
         "Brier",
+        "Brier",
         False,
         False,
         "The squared distance between the predicted probabilities and what happened. Milder on single mistakes than log loss.",
     ),
     Metric(
         "ece",
+        "ECE",
         "ECE",
         False,
         False,
@@ -128,9 +132,11 @@ def plot_text(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def wrapped(text: str, width: int = 18, lines: int = 3) -> tuple[str, int]:
+def wrapped(text: str, width: int = 19, lines: int = 2) -> tuple[str, int]:
     """Return a label for an axis, in a few short lines, and the length of its longest line."""
-    parts = textwrap.wrap(text, width, max_lines=lines, placeholder="…") or [DASH]
+    parts = textwrap.wrap(text, width) or [DASH]
+    if len(parts) > lines:
+        parts = [*parts[: lines - 1], short(parts[lines - 1] + "…" * width, width)]
     return "<br>".join(map(plot_text, parts)), max(map(len, parts))
 
 

@@ -27,7 +27,7 @@ def verdicts(comparisons: Sequence[Mapping[str, Any]], method: str) -> dict[str,
     groups: dict[str, list[str]] = {}
     for comparison in comparisons:
         if comparison.get("method") == method and comparison.get("metric") in BY_KEY:
-            groups.setdefault(verdict(comparison), []).append(BY_KEY[comparison["metric"]].name)
+            groups.setdefault(verdict(comparison), []).append(BY_KEY[comparison["metric"]].word)
     return groups
 
 
@@ -47,7 +47,7 @@ def headline(summary: Mapping[str, Any]) -> tuple[str, list[str]]:
     better = {name: kind["better"] for name, kind in kinds.items() if "better" in kind}
     worse = {name: kind["worse"] for name, kind in kinds.items() if "worse" in kind}
     confidence = _confidence(comparisons)
-    accurate = [name for name, metrics in better.items() if "Accuracy" in metrics]
+    accurate = [name for name, metrics in better.items() if "accuracy" in metrics]
     if accurate:
         claim = f"{_are(accurate)} clearly more accurate than {baseline}."
     elif better:
@@ -71,11 +71,11 @@ def densities_sentence(densities: Mapping[str, Mapping[str, Any]]) -> str:
     good = [name for name, fit in densities.items() if fit.get("meets_criterion")]
     if not good:
         return (
-            "No density reaches 95 %, so none describes these classes well. GenLabel's labels can mislead here: prefer mixup's"
+            "No density gets past 95 % training accuracy, so none describes these classes well. GenLabel's labels can mislead here: prefer mixup's"
             " own labels (a small gamma), or try a more flexible density."
         )
-    reach = "reach" if len(good) > 1 else "reaches"
-    text = f"{listing(good)} {reach} 95 %: the classes have a shape that GenLabel can rely on when it labels mixed points."
+    get = "get" if len(good) > 1 else "gets"
+    text = f"{listing(good)} {get} past 95 % training accuracy: the classes have a shape that GenLabel can rely on when it labels mixed points."
     if len(good) < len(densities):
         text += " With the others its labels may mislead."
     return text
@@ -88,9 +88,11 @@ def intrusion_sentence(rate: Any, mixed: int) -> str:
     share = f"{100 * rate:.1f} %"
     if rate == 0:
         return "No mixed point lands among a third class, so intrusion is no reason to avoid mixup here."
-    often = f"About 1 mixed point in {round(1 / rate)}" if rate < 0.4 else "A large part of the mixed points"
-    drawn = f" The picture shows {mixed} of them." if mixed else ""
-    return f"{often} ({share}) is an intruder: it lands among a third class, where mixup's label is wrong.{drawn}"
+    drawn = f" The picture shows {mixed} mixed points." if mixed else ""
+    if rate > 0.4:
+        return f"{share} of the mixed points are intruders: they land among a third class, where mixup's label misleads.{drawn}"
+    often = f"About 1 mixed point in {round(1 / rate)} ({share})"
+    return f"{often} is an intruder: it lands among a third class, where mixup's label misleads.{drawn}"
 
 
 def _leader(methods: Mapping[str, Any], baseline: Any, comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -105,15 +107,16 @@ def _leader(methods: Mapping[str, Any], baseline: Any, comparisons: Sequence[Map
         return [f"Highest mean accuracy: {listing(best)} ({highest})."]
     text = f"Highest mean accuracy: {listing(best)} ({highest}, against {shown(means[baseline], accuracy)} for {baseline})."
     of_best = [c for c in comparisons if c.get("method") in best and c["metric"] == "accuracy"]
-    if len(best) == 1 and of_best and verdict(of_best[0]) == "unclear":
+    if len(best) == 1 and of_best and verdict(of_best[0]) != "unknown":
         low, high = (signed(of_best[0].get(end), accuracy, unit=False) for end in ("low", "high"))
-        text = f"{text[:-1]}, but that may be chance: the interval of the difference, {low} to {high} points, is not clear of zero."
+        chance = "" if verdict(of_best[0]) == "better" else "That may be chance: "
+        text += f" {chance}{'the' if chance else 'The'} {_confidence(of_best)} interval of the difference is {low} to {high} points."
     return [text]
 
 
 def _confidence(comparisons: Sequence[Mapping[str, Any]]) -> str:
     level = next((c["confidence"] for c in comparisons if finite(c.get("confidence"))), None)
-    return "" if level is None else f"{100 * level:g} %"
+    return "confidence" if level is None else f"{100 * level:g} %"
 
 
 def _are(names: list[str]) -> str:
@@ -128,5 +131,5 @@ def _with_metrics(groups: Mapping[str, list[str]]) -> str:
     """Join as 'a, b (log loss); c (ECE)': methods that share their metrics share the bracket."""
     shared: dict[str, list[str]] = {}
     for name, metrics in groups.items():
-        shared.setdefault(listing([m if m == "ECE" else m.lower() for m in metrics]), []).append(name)
+        shared.setdefault("all four measures" if len(metrics) == len(METRICS) else listing(metrics), []).append(name)
     return "; ".join(f"{listing(names)} ({metrics})" for metrics, names in shared.items())
