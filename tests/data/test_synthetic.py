@@ -76,12 +76,12 @@ def test_densities_integrate_to_one(name):
     problem = SYNTHETIC[name]
     generator = np.random.default_rng(0)
     if name == "circle":
-        angle, radius = generator.uniform(0, 2 * np.pi, 20_000), generator.uniform(0.3, 1.5, 20_000)
+        angle, radius = generator.uniform(0, 2 * np.pi, 8_000), generator.uniform(0.3, 1.5, 8_000)
         x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         volume = 2 * np.pi * 1.2 * radius
     else:
         low, high = {"moon": (-2.5, 3.5), "9-gaussians": (-12, 12)}.get(name, (-2.5, 2.5))
-        x = generator.uniform(low, high, (40_000 if name != "9-gaussians" else 400_000, problem.n_features))
+        x = generator.uniform(low, high, (15_000 if name != "9-gaussians" else 400_000, problem.n_features))
         volume = np.full(len(x), float(high - low) ** problem.n_features)
     terms = np.exp(problem.log_prob(x)) * volume[:, None]
     error = terms.std(axis=0) / np.sqrt(len(x))

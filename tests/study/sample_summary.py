@@ -57,7 +57,13 @@ def realistic(trials: int = 10, seed: int = 0) -> dict[str, Any]:
         },
         "reproduce": {
             "command": "vicinal compare iris.csv --target species --trials 10 --seed 0",
-            "versions": {"vicinal": "0.1.0", "torch": "2.14.0", "numpy": "2.4.1", "scikit-learn": "1.8.0", "python": "3.11.9"},
+            "versions": {
+                "vicinal": "0.1.0",
+                "torch": "2.14.0",
+                "numpy": "2.4.1",
+                "scikit-learn": "1.8.0",
+                "python": "3.11.9",
+            },
             "device": "cpu",
             "date": "2026-03-01",
         },
@@ -128,7 +134,12 @@ def hostile() -> dict[str, Any]:
     summary["projection"]["axes"] = [HOSTILE[0], HOSTILE[3]]
     summary["densities"] = dict.fromkeys(HOSTILE, _fit(0.9, 0.8, 0.4, False))
     summary["settings"] |= {"network": HOSTILE[1], HOSTILE[0]: HOSTILE[0]}
-    summary["reproduce"] = {"command": text, "versions": {HOSTILE[0]: HOSTILE[1]}, "device": HOSTILE[0], "date": HOSTILE[1]}
+    summary["reproduce"] = {
+        "command": text,
+        "versions": {HOSTILE[0]: HOSTILE[1]},
+        "device": HOSTILE[0],
+        "date": HOSTILE[1],
+    }
     summary["notes"] = list(HOSTILE)
     summary["complete"] = False
     summary["missing"] = list(HOSTILE)
@@ -154,7 +165,9 @@ def _comparisons(methods: dict[str, Any]) -> list[dict[str, Any]]:
             if n > 1 and abs(mean) > half:
                 said = "better" if mean * sign > 0 else "worse"
             span = {"difference": mean, "low": low, "high": high, "confidence": 0.95}
-            found.append({"method": name, "baseline": "vanilla", "metric": metric, **span, "trials": n, "verdict": said})
+            found.append(
+                {"method": name, "baseline": "vanilla", "metric": metric, **span, "trials": n, "verdict": said}
+            )
     return found
 
 
@@ -197,7 +210,14 @@ def _projection(draw: random.Random, classes: int, each: int) -> dict[str, Any]:
         intruder.append(labels[nearest] not in (labels[i], labels[j]))
     rate = sum(intruder) / len(intruder)
     axes = ["PC 1 (73 %)", "PC 2 (23 %)"]
-    return {"axes": axes, "points": points, "labels": labels, "mixed": mixed, "intruder": intruder, "intrusion_rate": rate}
+    return {
+        "axes": axes,
+        "points": points,
+        "labels": labels,
+        "mixed": mixed,
+        "intruder": intruder,
+        "intrusion_rate": rate,
+    }
 
 
 def _fit(train: float, held_out: float, loss: float, meets: bool) -> dict[str, Any]:

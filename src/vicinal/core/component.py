@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -27,7 +28,7 @@ FORMAT = 1
 class Component(BaseEstimator):  # type: ignore[misc]
     """Abstract: parameters in `__init__`, fitted attributes with a trailing underscore.
 
-    A fitted attribute is a tensor, a component, a list of components, or a plain value (number, text, None, list of them).
+    A fitted attribute is a tensor, an array, a component, a plain value (number, text, None), or a list of these.
     """
 
     _registry: ClassVar[dict[str, type["Component"]]] = {}
@@ -82,6 +83,10 @@ def _describe(value: Any, *, fitted: bool, tensors: dict[str, Tensor] | None = N
             tensors[path] = value.detach().cpu().contiguous()
             return {"tensor": path}
         return value.tolist()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return {"array": _describe(torch.from_numpy(value), fitted=fitted, tensors=tensors, path=path)}
+    if isinstance(value, np.ndarray):
+        return {"strings": [str(v) for v in value], "dtype": "object" if value.dtype == object else "str"}
     if isinstance(value, list | tuple):
         return [_describe(v, fitted=fitted, tensors=tensors, path=f"{path}.{i}") for i, v in enumerate(value)]
     return value.item() if hasattr(value, "item") else value
@@ -94,6 +99,10 @@ def _restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
         return plain
     if "tensor" in plain:
         return tensors[plain["tensor"]]
+    if "array" in plain:
+        return _restore(plain["array"], tensors).numpy()
+    if "strings" in plain:
+        return np.array(plain["strings"], dtype=plain["dtype"])
     cls = Component._registry.get(plain["component"])
     if cls is None:
         raise InputError(f"the file holds a `{plain['component']}`; import the module that defines it, then load again.")

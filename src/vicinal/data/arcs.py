@@ -96,6 +96,8 @@ class NoisyArcs(Synthetic):
     def log_prob(self, x: ArrayLike) -> Floats:
         """Return the logarithm of the integral above, (N, K)."""
         points = self._check(x)
+        if len(points) == 0:
+            return np.empty((0, self.n_classes))
         # 512 points at a time keep the nodes of one arc within about 10 MB.
         chunks = np.split(points, range(512, len(points), 512))
         return np.concatenate([self._log_prob(chunk) for chunk in chunks])

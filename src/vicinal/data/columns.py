@@ -68,7 +68,7 @@ def as_dates(column: "pd.Series[Any]") -> "pd.Series[Any]":
         >>> as_dates(pd.Series(["2024-05-01", None])).dt.year.tolist()
         [2024.0, nan]
     """
-    dates = column if is_datetime64_any_dtype(column.dtype) else column.astype(object)
+    dates = column if is_datetime64_any_dtype(column.dtype) else as_text(column)
     return pd.to_datetime(dates, errors="coerce", utc=True, format="ISO8601").dt.tz_localize(None)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import socket
 import warnings
@@ -88,9 +89,10 @@ def read_file(path: str) -> Raw:
         InputError: no such file, not a file, another ending, or contents that can't be read.
     """
     endings = f"a file must end in {', '.join(_READERS)}"
-    if Path(path).is_dir():
+    # os.path answers no where pathlib raises, such as for names too long to exist.
+    if os.path.isdir(path):
         raise InputError(f"{path!r} is a directory; {endings}.")
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         tables = f"tables by name: {', '.join(BUNDLED)}, or openml:ID"
         raise InputError(f"no file or table {path!r}{near(path, list(BUNDLED))} ({tables}; {endings}).")
     reader = _READERS.get(Path(path).suffix.lower())

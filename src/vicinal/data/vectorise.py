@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from vicinal.core.checks import InputError
+from vicinal.core.checks import LARGEST, InputError
 from vicinal.data.columns import Kind, as_dates, as_numbers, as_text, kind_of
 
 __all__ = ["Vectorizer"]
@@ -127,12 +127,12 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             values[:, column] = as_numbers(frame.iloc[:, position], self.feature_names_in_[position])
         if self._encoder is None:
             return values
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(over="ignore"):
             # All zeros is what an unseen category should become.
             warnings.filterwarnings("ignore", message="Found unknown categories", category=UserWarning)
             encoded = self._encoder.transform(self._describe(frame)).to_numpy(dtype=np.float64, na_value=np.nan)
         encoded = np.array(encoded)
-        encoded[np.isinf(encoded)] = np.nan
+        encoded[~(np.abs(encoded) <= LARGEST)] = np.nan
         return np.hstack([values, encoded])
 
     def _fill(self, values: Floats) -> Floats:
@@ -184,4 +184,6 @@ def _fit_encoder(frame: pd.DataFrame) -> Any:
     # Here and not above: skrub takes a second to import, which tables of numbers need not wait for.
     from skrub import StringEncoder, TableVectorizer  # noqa: PLC0415
 
-    return TableVectorizer(high_cardinality=StringEncoder(random_state=0)).fit(frame)
+    # Text such as "1e300" overflows to infinity, which counts as a gap.
+    with np.errstate(over="ignore"):
+        return TableVectorizer(high_cardinality=StringEncoder(random_state=0)).fit(frame)

@@ -41,6 +41,15 @@ class MLP(nn.Module):
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
             self.layers.append(layer)
 
+    @classmethod
+    def from_parameters(cls, parameters: Sequence[Tensor]) -> "MLP":
+        """Return the frozen network of weights and biases in turn, (out, in) and (out,), first layer first."""
+        weights, biases = parameters[::2], parameters[1::2]
+        network = cls(weights[0].shape[1], weights[-1].shape[0], tuple(w.shape[0] for w in weights[:-1])).to(weights[0])
+        for layer, weight, bias in zip(network.layers, weights, biases, strict=True):
+            layer.load_state_dict({"weight": weight, "bias": bias})
+        return network.requires_grad_(False)
+
     def features(self, x: Tensor) -> Tensor:
         """Return the penultimate features, (B, hidden[-1]), or x itself without hidden layers."""
         for layer in list(self.layers)[:-1]:

@@ -1,9 +1,24 @@
-"""Training many small networks at once as one tensor program."""
+"""Training many small networks at once as one tensor program, and choosing among them."""
 
 from vicinal.training.fit import Fit, fit_stack
-from vicinal.training.latent import fit_latent
+from vicinal.training.latent import LatentFit, fit_latent
 from vicinal.training.problem import Group, Setting
 from vicinal.training.progress import Progress
-from vicinal.training.selection import choose, cross_validate
+from vicinal.training.selection import choose, fold_groups, make_group, plainness, split_folds
+from vicinal.training.stack import Optimizer
 
-__all__ = ["Fit", "Group", "Progress", "Setting", "choose", "cross_validate", "fit_latent", "fit_stack"]
+__all__ = [
+    "Fit",
+    "Group",
+    "LatentFit",
+    "Optimizer",
+    "Progress",
+    "Setting",
+    "choose",
+    "fit_latent",
+    "fit_stack",
+    "fold_groups",
+    "make_group",
+    "plainness",
+    "split_folds",
+]

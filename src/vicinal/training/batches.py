@@ -5,18 +5,18 @@ depends on the group's address, never on which other groups or settings run besi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from vicinal.core import MixedBatch, generator_at
+from vicinal.core import generator_at
 from vicinal.labeling import Labeler
 from vicinal.training.problem import Group
 from vicinal.vicinity import BaseVicinity
 
-__all__ = ["Block", "Source", "count_batches", "finish"]
+__all__ = ["Block", "Source", "count_batches"]
 
 BLOCK_ROWS = 1 << 14
 """Rows drawn in one block, unless a single epoch is longer."""
@@ -57,8 +57,9 @@ class Source:
         if hasattr(self.vicinity, "labeler"):
             self.vicinity.labeler = None
         self.vicinity.fit(group.x, group.y, group.n_classes, group.weight)
+        seen = group.x if group.encode is None else group.encode(group.x)
         self.labelers = {
-            key: clone(labeler).fit(group.x, group.y, group.n_classes, group.weight)
+            key: clone(labeler).fit(seen, group.y, group.n_classes, group.weight)
             for key, labeler in labelers.items()
         }
         self.rows = torch.nn.functional.one_hot(group.y, group.n_classes).to(group.x.dtype)
@@ -74,19 +75,18 @@ class Source:
         index, valid = _cut(order, self.batches, self.batch_size)
         generator = generator_at(**self.group.address, purpose="mix", block=number)
         batch = self.vicinity.draw_rows(self.group.x[index], self.rows[index], valid, generator)
-        return finish(batch, self.labelers)
+        if self.group.encode is not None:
+            # Mixed where the rows are, seen where the network looks (Algorithm 2).
+            x, x_a, x_b = (self.group.encode(part) for part in (batch.x, batch.x_a, batch.x_b))
+            batch = replace(batch, x=x, x_a=x_a, x_b=x_b)
+        targets = {key: labeler(batch).to(batch.x.dtype) for key, labeler in self.labelers.items()}
+        weight = batch.weight / batch.weight.sum(1, keepdim=True).clamp(min=1)
+        return Block(batch.x, targets, weight)
 
 
 def count_batches(group: Group, batch_size: int) -> int:
     """Return the batches of an epoch; the last one may be short."""
     return -(-len(group.x) // batch_size)
-
-
-def finish(batch: MixedBatch, labelers: dict[str, Labeler]) -> Block:
-    """Label batches (M, B, ...) and normalise their weights."""
-    targets = {key: labeler(batch).to(batch.x.dtype) for key, labeler in labelers.items()}
-    weight = batch.weight / batch.weight.sum(1, keepdim=True).clamp(min=1)
-    return Block(batch.x, targets, weight)
 
 
 def _order(group: Group, epochs: int, generator: torch.Generator) -> Tensor:

@@ -111,9 +111,11 @@ def fit_stack(
     check_number("batch_size", batch_size, 1, whole=True)
     check_in("keep_best", keep_best, (None, "accuracy", "log_loss"))
     optimizer = optimizer or Optimizer()
-    plan: list[list[Setting]] = [
-        [s for s in (part if isinstance(part, Sequence) else ())] for part in settings
-    ] if isinstance(settings[0], Sequence) else [[s for s in settings if isinstance(s, Setting)] for _ in groups]
+    shared = [setting for setting in settings if isinstance(setting, Setting)]
+    own = [list(row) for row in settings if not isinstance(row, Setting)]
+    plan = [shared] * len(groups) if shared else own
+    if len(plan) != len(groups) or len({len(row) for row in plan}) != 1:
+        raise InputError("`settings` must be one list for all groups, or one list per group, all of the same length.")
     for setting in (s for row in plan for s in row):
         check_number("learning_rate", setting.learning_rate, 0, open_low=True)
         check_number("weight_decay", setting.weight_decay, 0)
@@ -128,7 +130,7 @@ def fit_stack(
         np.zeros(shape),
     )
     bunches = _bunches(groups, plan, batch_size)
-    total = sum(count_batches(groups[g], batch_size) * epochs * len(s) for b in bunches for g, s in zip(b.groups, b.settings, strict=True))
+    total = sum(count_batches(group, batch_size) for group in groups) * epochs * replicas
     done = 0
     for bunch in bunches:
         runner = _Runner(groups, plan, bunch, hidden, optimizer, batch_size, initial)
@@ -174,13 +176,13 @@ class _Runner:
         for g in bunch.groups:
             group = groups[g]
             generator = generator_at(**group.address, purpose="init")
-            fresh = MLP(group.x.shape[1], group.n_classes, hidden, generator) if initial is None else initial[g]
-            networks.append(fresh.to(group.x.device))
-        device = self.groups[0].x.device
+            start = MLP(group.x.shape[1], group.n_classes, hidden, generator) if initial is None else initial[g]
+            networks.append(start.to(group.x))
+        like = self.groups[0].x
         self.labels, mixture = self._sources(batch_size)
         table = np.array([[(s.learning_rate, s.weight_decay) for s in row] for row in self.settings])
-        rate, decay = (torch.tensor(table[..., i], dtype=torch.float32, device=device) for i in (0, 1))
-        self.stack = make_stack(networks, rate, decay, mixture.to(device), optimizer)
+        rate, decay = (torch.tensor(table[..., i], dtype=like.dtype, device=like.device) for i in (0, 1))
+        self.stack = make_stack(networks, rate, decay, mixture.to(like), optimizer)
         self.kept = [p.clone() for p in self.stack.parameters]
 
     def _sources(self, batch_size: int) -> tuple[list[str], Tensor]:
@@ -199,7 +201,7 @@ class _Runner:
                 for share, key in cache[id(setting.vicinity)]:
                     shares[s, r, key] = shares.get((s, r, key), 0.0) + share
         names = list(labelers)
-        mixture = torch.zeros(len(self.groups), len(names), len(self.settings[0]))
+        mixture = torch.zeros(len(self.groups), len(names), len(self.settings[0]), dtype=torch.float64)
         for (s, r, key), share in shares.items():
             mixture[s, names.index(key), r] = share
         self.uses = mixture.numpy() > 0
@@ -221,12 +223,13 @@ class _Runner:
 
         x = torch.stack([widen(block.x) for block in blocks], 1)
         weight = torch.stack([widen(block.weight) for block in blocks], 1)
-        unused = torch.zeros_like(next(iter(blocks[0].targets.values())))
-        rows = [
-            torch.stack([widen(block.targets.get(key, unused[:, : block.x.shape[1]])) for key in self.labels], 1)
-            for block in blocks
-        ] if len(self.labels) > 1 or len({b.x.shape[1] for b in blocks}) > 1 else [next(iter(b.targets.values()))[:, None] for b in blocks]
-        return x, torch.stack(rows, 1), weight
+        m, k = x.shape[0], self.groups[0].n_classes
+        targets = x.new_zeros(m, len(blocks), len(self.labels), widest, k)
+        for s, block in enumerate(blocks):
+            for t, key in enumerate(self.labels):
+                if key in block.targets:
+                    targets[:, s, t, : block.x.shape[1]] = block.targets[key]
+        return x, targets, weight
 
     def run(self, result: Fit, epochs: int, keep_best: str | None, patience: int | None) -> Iterator[tuple[int, float]]:
         """Train; yield (replica steps, training loss) after each block."""
@@ -242,7 +245,7 @@ class _Runner:
         stopped = False
         while epoch < epochs and not stopped:
             started = time.perf_counter()
-            x, targets, weight = self._join(self._next(streams))
+            x, targets, weight = self._join([next(stream) for stream in streams])
             stack.prepare(x, targets, weight)
             for step in range(len(x)):
                 stack.step(step, stack.optimizer.scale(epoch))
@@ -277,9 +280,6 @@ class _Runner:
                 result.train_loss[g, r] = float(loss[s, slot])
                 result.seconds[g, r] = self.seconds[s, slot]
                 result._where[g, r] = (stack, self.kept, s, slot)
-
-    def _next(self, streams: list[Iterator[Block]]) -> list[Block]:
-        return [next(stream) for stream in streams]
 
     def _keep(self, mask: Tensor) -> None:
         """Copy the current weights of the replicas in mask (S, R)."""

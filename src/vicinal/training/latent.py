@@ -1,2 +1,106 @@
-"""x"""
-def fit_latent(): ...
+"""Latent GenLabel: densities of a trained network's features label the mixed points (GenLabel, Algorithm 2).
+
+1. warm up: train the network by any vicinity; 2. freeze its features phi; 3. fit densities to phi(x), mix rows in the input
+space, label phi(x_mix), and fine-tune the last layer on it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vicinal.core import InputError
+from vicinal.networks import MLP
+from vicinal.training.fit import Fit, Report, fit_stack
+from vicinal.training.problem import Group, Setting
+from vicinal.training.stack import Optimizer
+
+__all__ = ["LatentFit", "fit_latent"]
+
+
+@dataclass
+class LatentFit:
+    """What came of a latent fit.
+
+    Attributes:
+        warmup: the fit of the whole networks, one setting.
+        head: the fit of their last layers, R settings.
+    """
+
+    warmup: Fit
+    head: Fit
+
+    def network(self, group: int, setting: int) -> MLP:
+        """Return the whole network: the warm-up's features under the fine-tuned last layer."""
+        network = self.warmup.network(group, 0)
+        network.layers[-1] = self.head.network(group, setting).layers[0]
+        return network
+
+
+def fit_latent(
+    groups: Sequence[Group],
+    warmup: Setting,
+    settings: Sequence[Setting],
+    *,
+    hidden: Sequence[int],
+    warmup_epochs: int = 100,
+    optimizer: Optimizer | None = None,
+    batch_size: int = 128,
+    epochs: int = 100,
+    checkpoints: Sequence[int] = (),
+    report: Report | None = None,
+) -> LatentFit:
+    """Train every group by Algorithm 2.
+
+    Args:
+        groups: G groups of rows.
+        warmup: how the whole network is trained first; the paper: plain training or mixup.
+        settings: R settings of the fine-tuning; their labelers see the frozen features.
+        hidden: widths of the hidden layers, at least one; the last is the features' dimension.
+        warmup_epochs: epochs of the warm-up.
+        optimizer: of both stages; default Adam.
+        batch_size: rows in a batch.
+        epochs: epochs of the fine-tuning.
+        checkpoints: epochs of the fine-tuning after which to evaluate.
+        report: called now and then with a `Progress`.
+
+    Raises:
+        InputError: no hidden layer, so that there are no features but the rows themselves.
+    """
+    if not hidden:
+        raise InputError("latent GenLabel needs features: give `hidden` at least one layer, such as (128, 128).")
+    first = fit_stack(
+        groups, [warmup], hidden=hidden, optimizer=optimizer, batch_size=batch_size, epochs=warmup_epochs, report=report
+    )
+    networks = [first.network(g, 0).requires_grad_(False) for g in range(len(groups))]
+    encoders = [_encoder(network) for network in networks]
+    latent = [
+        replace(group, encode=encode, x_eval=None if group.x_eval is None else encode(group.x_eval))
+        for group, encode in zip(groups, encoders, strict=True)
+    ]
+    heads = []
+    for network in networks:
+        last = network.layers[-1]
+        head = MLP(last.in_features, last.out_features)  # type: ignore[arg-type]
+        head.layers[0].load_state_dict(last.state_dict())
+        heads.append(head)
+    second = fit_stack(
+        latent,
+        settings,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        epochs=epochs,
+        checkpoints=checkpoints,
+        initial=heads,
+        report=report,
+    )
+    return LatentFit(first, second)
+
+
+def _encoder(network: MLP) -> Callable[[Tensor], Tensor]:
+    def encode(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return network.features(x)
+
+    return encode

@@ -1,6 +1,6 @@
 """What is trained: groups of rows, and the settings that every group is trained under."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -27,6 +27,8 @@ class Group:
             weight comes twice as often.
         weight_eval: (V,) or None.
         address: named axes that seed the group's draws, such as {"seed": 0, "trial": 1, "fold": 2}.
+        encode: maps mixed points to what the network sees and the densities describe, such as frozen features; None for
+            the points themselves. `x_eval` is given encoded.
     """
 
     x: Tensor
@@ -37,6 +39,7 @@ class Group:
     weight: Tensor | None = None
     weight_eval: Tensor | None = None
     address: Mapping[str, int | str] = field(default_factory=dict)
+    encode: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,138 @@
-"""x"""
-def choose(): ...
-def cross_validate(): ...
+"""Choosing a setting by cross-validation."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+
+from vicinal.labeling import LinearLabels
+from vicinal.mixing import NoMixer
+from vicinal.training.problem import Group
+from vicinal.vicinity import BaseVicinity, Vicinity
+
+__all__ = ["choose", "fold_groups", "make_group", "plainness", "split_folds"]
+
+
+def split_folds(y: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (training rows, held-out rows) of stratified, shuffled folds.
+
+    Fewer folds where no class has `folds` rows; a class with fewer rows than folds is missing from some.
+    """
+    most = int(np.bincount(y).max())
+    with warnings.catch_warnings():
+        # scikit-learn warns of rare classes; a fold without a class is trained without it, which is what is left to do.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        splitter = StratifiedKFold(max(2, min(folds, most)), shuffle=True, random_state=seed % 2**32)
+        yield from splitter.split(y[:, None], y)
+
+
+def make_group(
+    x: np.ndarray,
+    y: np.ndarray,
+    n_classes: int,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    address: Mapping[str, int | str],
+    *,
+    scale: bool,
+    weight: np.ndarray | None = None,
+    device: torch.device | str = "cpu",
+) -> Group:
+    """Return a group of some rows, with others held out, each feature standardised by the training rows if asked."""
+    if scale:
+        scaler = StandardScaler().fit(x[train], sample_weight=None if weight is None else weight[train])
+        parts = scaler.transform(x[train]), scaler.transform(x[held_out]) if len(held_out) else None
+    else:
+        parts = x[train], x[held_out] if len(held_out) else None
+
+    def tensor(values: np.ndarray | None, dtype: torch.dtype) -> torch.Tensor | None:
+        return None if values is None else torch.as_tensor(np.ascontiguousarray(values), dtype=dtype, device=device)
+
+    features, labels = tensor(parts[0], torch.float32), tensor(y[train], torch.int64)
+    assert features is not None  # noqa: S101 - for the type checker
+    assert labels is not None  # noqa: S101
+    return Group(
+        features,
+        labels,
+        n_classes,
+        tensor(parts[1], torch.float32),
+        tensor(y[held_out], torch.int64) if len(held_out) else None,
+        tensor(None if weight is None else weight[train], torch.float64),
+        tensor(None if weight is None or not len(held_out) else weight[held_out], torch.float64),
+        address,
+    )
+
+
+def fold_groups(
+    x: np.ndarray,
+    y: np.ndarray,
+    n_classes: int,
+    folds: int,
+    address: Mapping[str, int | str],
+    seed: int,
+    *,
+    scale: bool,
+    weight: np.ndarray | None = None,
+    device: torch.device | str = "cpu",
+) -> list[Group]:
+    """Return one group a fold."""
+    return [
+        make_group(
+            x, y, n_classes, train, held_out, {**address, "fold": f}, scale=scale, weight=weight, device=device
+        )
+        for f, (train, held_out) in enumerate(split_folds(y, folds, seed))
+    ]
+
+
+def choose(scores: np.ndarray, plainness: Sequence[float], near_ties: bool = True) -> tuple[int, int]:
+    """Choose a setting and a checkpoint; near-ties go to the plainer setting.
+
+    The best mean over folds leads. A candidate ties with the leader if its mean is no more than one standard error of their
+    paired difference over folds worse. Among those, the plainest wins; among equally plain ones, the best mean.
+
+    Args:
+        scores: (F, R, C) by fold, setting and checkpoint, lower is better; NaN for checkpoints not reached.
+        plainness: (R,) smaller is plainer.
+        near_ties: False to break only exact ties.
+
+    Returns:
+        (setting, checkpoint) indices.
+
+    Examples:
+        >>> scores = np.array([[[0.30], [0.29]], [[0.30], [0.33]], [[0.30], [0.27]]])    # 3 folds, 2 settings
+        >>> choose(scores, plainness=[0, 1])                    # the second leads by less than its standard error
+        (0, 0)
+        >>> choose(scores, plainness=[0, 1], near_ties=False)
+        (1, 0)
+    """
+    folds, _, checkpoints = scores.shape
+    mean = scores.mean(0)
+    mean = np.where(np.isnan(mean), np.inf, mean)
+    leader = np.unravel_index(int(mean.argmin()), mean.shape)
+    if near_ties and folds > 1:
+        difference = scores - scores[:, leader[0], leader[1]][:, None, None]
+        error = difference.std(0, ddof=1) / np.sqrt(folds)
+        tied = mean <= mean[leader] + np.where(np.isnan(error), 0, error)
+    else:
+        tied = mean <= mean[leader]
+    order = np.lexsort((mean.ravel(), np.repeat(np.asarray(plainness, dtype=float), checkpoints), ~tied.ravel()))
+    r, c = np.unravel_index(int(order[0]), mean.shape)
+    return int(r), int(c)
+
+
+def plainness(vicinity: BaseVicinity) -> int:
+    """Rank how much a vicinity does: 0 nothing, 1 mixes, 2 also filters or labels otherwise than by the line, 3 chooses.
+
+    Examples:
+        >>> import vicinal as vc
+        >>> [plainness(v) for v in (vc.Vanilla(), vc.Mixup(), vc.GenLabel(), vc.OneOf(vc.Mixup(), vc.CutMix()))]
+        [0, 1, 2, 3]
+    """
+    if not isinstance(vicinity, Vicinity):
+        return 3
+    if isinstance(vicinity.mixer, NoMixer) and vicinity.labeler is None:
+        return 0
+    return 1 if vicinity.filter is None and isinstance(vicinity.labeler, LinearLabels | None) else 2

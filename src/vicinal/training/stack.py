@@ -172,7 +172,7 @@ class LinearStack(Stack):
     def network(self, stream: int, replica: int, parameters: list[Tensor]) -> MLP:
         """Return one replica; see `Stack.network`."""
         w = parameters[0][stream, :, :, replica]
-        return _module([(w[:-1], w[-1])])
+        return MLP.from_parameters([w[:-1].T, w[-1]])
 
 
 class MLPStack(Stack):
@@ -184,8 +184,8 @@ class MLPStack(Stack):
         stacked = []
         for i in range(len(networks[0].layers)):
             for part in ("weight", "bias"):
-                start = torch.stack([getattr(network.layers[i], part).detach().T for network in networks])
-                start = start[:, None] if part == "weight" else start[:, None, None]
+                start = torch.stack([getattr(network.layers[i], part).detach() for network in networks])
+                start = start.mT[:, None] if part == "weight" else start[:, None, None]
                 stacked.append(start.repeat(1, replicas, 1, 1))
         return stacked
 
@@ -230,15 +230,7 @@ class MLPStack(Stack):
     def network(self, stream: int, replica: int, parameters: list[Tensor]) -> MLP:
         """Return one replica; see `Stack.network`."""
         picked = [p[stream, replica] for p in parameters]
-        return _module([(picked[i], picked[i + 1][0]) for i in range(0, len(picked), 2)])
-
-
-def _module(layers: list[tuple[Tensor, Tensor]]) -> MLP:
-    """Make a module of (weight (in, out), bias (out,)) pairs."""
-    network = MLP(layers[0][0].shape[0], layers[-1][0].shape[1], tuple(w.shape[1] for w, _ in layers[:-1]))
-    for layer, (weight, bias) in zip(network.layers, layers, strict=True):
-        layer.load_state_dict({"weight": weight.T, "bias": bias})
-    return network.to(layers[0][0].device)
+        return MLP.from_parameters([p[0] if i % 2 else p.T for i, p in enumerate(picked)])
 
 
 def make_stack(

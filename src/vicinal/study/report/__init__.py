@@ -1,9 +1,9 @@
 """One HTML page that shows what `vicinal compare` found: the last station on the data's way.
 
-The report is rendered from a summary, a plain mapping as read from JSON, and computes no statistics: every mean, interval and
-verdict on the page was there before. The page stands alone (style, script and plotly.js inside, nothing fetched; a content
-security policy holds the browser to that), reads in light, dark and on paper, and treats each string of the summary as
-text, never as markup.
+The report is rendered from a summary, a plain mapping as read from JSON, and computes no statistics: every mean,
+interval and verdict on the page was there before. The page stands alone (style, script and plotly.js inside, nothing
+fetched; a content security policy holds the browser to that), reads in light, dark and on paper, and treats each string
+of the summary as text, never as markup.
 """
 
 import os
@@ -26,8 +26,8 @@ def render(summary: Mapping[str, Any]) -> str:
 
     Args:
         summary: what was found, with `schema` (1), `dataset`, `protocol` and `methods`; any of `settings`, `baseline`,
-            `comparisons`, `reliability`, `projection`, `densities`, `reproduce`, `notes`, `complete` and `missing` may be
-            absent, and then so is their section. Accuracies and ECE are fractions in [0, 1], losses are in nats.
+            `comparisons`, `reliability`, `projection`, `densities`, `reproduce`, `notes`, `complete` and `missing` may
+            be absent, and then so is their section. Accuracies and ECE are fractions in [0, 1], losses are in nats.
 
     Returns:
         The page, the same one for the same summary.
@@ -45,12 +45,12 @@ def render(summary: Mapping[str, Any]) -> str:
         raise TypeError(f"`summary` must be a mapping as read from JSON, got {type(summary).__name__}.")
     if summary.get("schema") != SCHEMA:
         raise InputError(
-            f"`summary` must have schema {SCHEMA}, got {summary.get('schema')!r}; run `vicinal compare` again to renew it."
+            f"`summary` must have schema {SCHEMA}, got {summary.get('schema')!r}; run `vicinal compare` again."
         )
     for part, kind in (("dataset", Mapping), ("protocol", str), ("methods", Mapping)):
         if not isinstance(summary.get(part), kind):
             raise InputError(
-                f"`summary` must have the part '{part}', got {summary.get(part)!r}; run `vicinal compare` again to renew it."
+                f"`summary` must have the part '{part}', got {summary.get(part)!r}; run `vicinal compare` again."
             )
     return page(summary)
 
@@ -88,7 +88,8 @@ def write_report(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
         temporary.replace(target)
     except OSError as error:
         raise InputError(
-            f"`path` must be a file that can be written, got '{target}' ({error.strerror or error}); choose another folder."
+            f"`path` must be a file that can be written, got '{target}' ({error.strerror or error});"
+            " choose another folder."
         ) from error
     finally:
         _forget(temporary)

@@ -1,7 +1,7 @@
 """The figures as plain plotly dictionaries: values as they are in the summary, colours as names of the palette.
 
-Axes are numeric with tick texts of our own, so that no method or label is taken for a number, a date or markup; hover texts
-are plain and escaped.
+Axes are numeric with tick texts of our own, so that no method or label is taken for a number, a date or markup; hover
+texts are plain and escaped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,8 @@ def scores(metric: Metric, methods: Mapping[str, Any], slots: Mapping[str, str],
         trials = [(i, v) for i, v in enumerate(stat.get("trials") or []) if finite(v)]
         for place, (i, value) in enumerate(trials):
             lift = 0.0 if len(trials) < 2 else 0.24 * (2 * place / (len(trials) - 1) - 1)
-            dots.append((metric.scale * value, row + lift, slots[name], f"{name}, trial {i + 1}: {shown(value, metric)}"))
+            text = f"{name}, trial {i + 1}: {shown(value, metric)}"
+            dots.append((metric.scale * value, row + lift, slots[name], text))
         if finite(stat.get("mean")):
             mean = metric.scale * stat["mean"]
             means.append((mean, row, slots[name], f"{name}, mean: {shown(stat['mean'], metric)}"))
@@ -37,7 +38,8 @@ def scores(metric: Metric, methods: Mapping[str, Any], slots: Mapping[str, str],
     if not dots and not means:
         return None
     low, high = _range([point[0] for point in dots + means], floor=0.0, ceiling=100.0 if metric.percent else None)
-    data = [_marks(dots, size=6, opacity=0.5), _marks(means, size=12, symbol="diamond", line={"width": 1.5, "color": "card"})]
+    rim = {"width": 1.5, "color": "card"}
+    data = [_marks(dots, size=6, opacity=0.5), _marks(means, size=12, symbol="diamond", line=rim)]
     return _by_method(list(methods), data, shapes, (low, high), " %" if metric.percent else "")
 
 
@@ -55,7 +57,8 @@ def forest(metric: Metric, comparisons: Sequence[Mapping[str, Any]], slots: Mapp
         if len(ends) == 2:
             text += f", interval {signed(c['low'], metric, unit=False)} to {signed(c['high'], metric, unit=False)}"
             line = {"color": colour, "width": 3 if clear else 2}
-            data.append({"type": "scatter", "mode": "lines", "x": ends, "y": [row, row], "line": line, "hoverinfo": "skip"})
+            interval = {"x": ends, "y": [row, row], "line": line, "hoverinfo": "skip"}
+            data.append({"type": "scatter", "mode": "lines", **interval})
         point = metric.scale * c["difference"]
         reach += [point, *ends]
         mark = {"symbol": "diamond", "line": {"width": 2, "color": colour}}
@@ -69,7 +72,7 @@ def forest(metric: Metric, comparisons: Sequence[Mapping[str, Any]], slots: Mapp
 
 def reliability(name: str, bins: Sequence[Mapping[str, Any]], colour: str) -> Figure | None:
     """Return how often one method is right at each confidence, above the number of predictions in each bin."""
-    bins = [b for b in bins if finite(b.get("low")) and finite(b.get("high")) and finite(b.get("count"))]
+    bins = [b for b in bins if b and finite(b.get("low")) and finite(b.get("high")) and finite(b.get("count"))]
     used = [b for b in bins if b["count"] and finite(b.get("confidence")) and finite(b.get("accuracy"))]
     if not used:
         return None
@@ -122,20 +125,23 @@ def reliability(name: str, bins: Sequence[Mapping[str, Any]], colour: str) -> Fi
 
 def projection(view: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
     """Return the data in two dimensions with the mixed points, and the intruders on top of them."""
-    points = list(zip(view.get("points") or [], view.get("labels") or [], strict=False))
-    mixed = list(zip(view.get("mixed") or [], view.get("intruder") or [], strict=False))
+    points = [
+        pair for pair in zip(view.get("points") or [], view.get("labels") or [], strict=False) if None not in pair
+    ]
+    mixed = [pair for pair in zip(view.get("mixed") or [], view.get("intruder") or [], strict=False) if pair[0]]
     if not points and not mixed:
         return None
+    faint = {"symbol": "circle-open", "size": 5, "opacity": 0.75}
     groups: list[tuple[str, list[Any], str, Figure]] = [
-        ("mixed point", [p for p, bad in mixed if not bad], "mixed", {"symbol": "circle-open", "size": 5, "opacity": 0.75})
+        ("mixed point", [p for p, bad in mixed if not bad], "mixed", faint)
     ]
     for k in sorted({label for _, label in points}):
         colour, symbol = class_mark(k)
         name = names[k] if 0 <= k < len(names) else f"class {k}"
         mark = {"symbol": symbol, "size": 8, "opacity": 0.85, "line": {"width": 0.75, "color": "card"}}
         groups.append((name, [p for p, label in points if label == k], colour, mark))
-    groups.append(("intruder", [p for p, bad in mixed if bad], "ink", {"symbol": "x", "size": 9}))
-    groups[-1][3]["line"] = {"width": 1.5, "color": "card"}
+    cross = {"symbol": "x", "size": 9, "line": {"width": 1.5, "color": "card"}}
+    groups.append(("intruder", [p for p, bad in mixed if bad], "ink", cross))
     data = [
         _marks([(p[0], p[1], colour, short(name, 60)) for p in places], **mark) | {"name": plot_text(short(name, 60))}
         for name, places, colour, mark in groups
@@ -146,7 +152,8 @@ def projection(view: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
         xaxis=_axis(title={"text": axes[0], "standoff": 8}, nticks=8),
         yaxis=_axis(title={"text": axes[1], "standoff": 4}, nticks=8),
     )
-    return {"data": data, "layout": layout, "height": 520, "aspect": 0.95, "alt": "Data and mixed points in two dimensions."}
+    alt = "Data and mixed points in two dimensions."
+    return {"data": data, "layout": layout, "height": 520, "aspect": 0.95, "alt": alt}
 
 
 def class_mark(k: int) -> tuple[str, str]:
@@ -174,7 +181,9 @@ def _marks(points: Sequence[tuple[float, float, str, str]], **marker: Any) -> Fi
     }
 
 
-def _by_method(names: list[str], data: list[Figure], shapes: list[Figure], span: tuple[float, float], unit: str) -> Figure:
+def _by_method(
+    names: list[str], data: list[Figure], shapes: list[Figure], span: tuple[float, float], unit: str
+) -> Figure:
     labels = [wrapped(name) for name in names]
     margin = 22 + round(6.9 * max(length for _, length in labels))
     rows = _axis(

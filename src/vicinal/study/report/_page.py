@@ -27,10 +27,13 @@ PROTOCOLS = {
 
 def page(summary: Mapping[str, Any]) -> str:
     """Return the page of a summary that has its required parts."""
-    summary = clean(summary)
-    methods = _baseline_first(summary["methods"], summary.get("baseline"))
-    summary["methods"] = methods
-    comparisons = summary.get("comparisons") or []
+    summary = clean(dict(summary))
+    methods = {
+        name: result or {} for name, result in _baseline_first(summary["methods"], summary.get("baseline")).items()
+    }
+    comparisons = [c for c in summary.get("comparisons") or [] if c]
+    summary = {**summary, "methods": methods, "comparisons": comparisons}
+    densities = {name: fit or {} for name, fit in (summary.get("densities") or {}).items()}
     slots = method_slots([*methods, *(str(c.get("method")) for c in comparisons)])
     figures: dict[str, Any] = {}
 
@@ -49,10 +52,10 @@ def page(summary: Mapping[str, Any]) -> str:
     score_panels = panels("scores", three, lambda m: _figures.scores(m, methods, slots, baseline))
     forest_panels = panels("forest", METRICS, lambda m: _figures.forest(m, comparisons, slots))
     curves = _baseline_first(summary.get("reliability") or {}, baseline)
-    curve_panels = [
-        (method, slots.get(method, "ink"), add(f"reliability-{i}", _figures.reliability(method, bins, slots.get(method, "ink"))))
-        for i, (method, bins) in enumerate(curves.items())
-    ]
+    curve_panels = []
+    for i, (method, bins) in enumerate(curves.items()):
+        colour = slots.get(method, "ink")
+        curve_panels.append((method, colour, add(f"reliability-{i}", _figures.reliability(method, bins or [], colour))))
     names = [str(name) for name in summary["dataset"].get("labels") or []]
     view = summary.get("projection") or {}
     claim, sentences = _words.headline(summary)
@@ -74,8 +77,8 @@ def page(summary: Mapping[str, Any]) -> str:
         projection=add("projection", _figures.projection(view, names)),
         legend=_legend(view, names),
         intrusion=_words.intrusion_sentence(view.get("intrusion_rate"), len(view.get("mixed") or [])),
-        densities=summary.get("densities") or {},
-        densities_sentence=_words.densities_sentence(summary.get("densities") or {}),
+        densities=densities,
+        densities_sentence=_words.densities_sentence(densities),
         selected=_selected(methods, slots),
         settings={key: setting(value) for key, value in (summary.get("settings") or {}).items()},
         reproduce=summary.get("reproduce") or {},
@@ -91,10 +94,8 @@ def page(summary: Mapping[str, Any]) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["thousands"] = lambda value: f"{value:,}".replace(",", "\u202f") if finite(value) else "–"
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["thousands"] = _thousands
     return environment
 
 
@@ -125,11 +126,13 @@ def _classes(data: Mapping[str, Any], names: list[str]) -> list[tuple[str, Any]]
     return list(zip(names, counts + [None] * (len(names) - len(counts)), strict=False))
 
 
-def _rows(methods: Mapping[str, Any], comparisons: Any, baseline: Any, slots: Mapping[str, str]) -> list[dict[str, Any]]:
+def _rows(
+    methods: Mapping[str, Any], comparisons: Any, baseline: Any, slots: Mapping[str, str]
+) -> list[dict[str, Any]]:
     best = {}
     for metric in METRICS:
-        means = [(r.get(metric.key) or {}).get("mean") for r in methods.values()]
-        means = [mean for mean in means if finite(mean)]
+        found = [(r.get(metric.key) or {}).get("mean") for r in methods.values()]
+        means = [float(mean) for mean in found if finite(mean)]
         if len(means) > 1:
             best[metric.key] = shown((max if metric.higher else min)(means), metric)
     rows = []
@@ -140,18 +143,24 @@ def _rows(methods: Mapping[str, Any], comparisons: Any, baseline: Any, slots: Ma
             spread = stat.get("std") if len(stat.get("trials") or [0, 0]) > 1 else None
             mean = shown(stat.get("mean"), metric)
             cells.append((mean, shown(spread, metric).removesuffix(" %"), mean == best.get(metric.key)))
-        found = _words.verdicts(comparisons, name)
-        seconds = result.get("seconds")
-        time = "–" if not finite(seconds) else f"{seconds:.1f}" if seconds < 100 else f"{seconds:,.0f}".replace(",", "\u202f")
-        rows.append(
-            {"name": name, "slot": slots[name], "cells": cells, "seconds": time, "found": found, "baseline": name == baseline}
-        )
+        row = {"name": name, "slot": slots[name], "cells": cells, "baseline": name == baseline}
+        rows.append(row | {"seconds": _seconds(result.get("seconds")), "found": _words.verdicts(comparisons, name)})
     return rows
+
+
+def _seconds(value: Any) -> str:
+    if not finite(value):
+        return "–"
+    return f"{value:.1f}" if value < 100 else _thousands(round(value))
+
+
+def _thousands(value: Any) -> str:
+    return f"{value:,}".replace(",", "\u202f") if finite(value) else "–"
 
 
 def _legend(view: Mapping[str, Any], names: list[str]) -> list[tuple[str, str, str]]:
     """The projection's marks in the order of its traces: mixed points, the classes, intruders."""
-    present = sorted(set(view.get("labels") or []))
+    present = sorted({k for k in view.get("labels") or [] if k is not None})
     marks = [(names[k] if 0 <= k < len(names) else f"class {k}", *_figures.class_mark(k)) for k in present]
     return [("mixed point", "mixed", "open"), *marks, ("intruder", "ink", "x")]
 

@@ -7,9 +7,21 @@ import textwrap
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
-__all__ = ["METRICS", "Metric", "clean", "finite", "listing", "plot_text", "setting", "short", "shown", "signed", "wrapped"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "clean",
+    "finite",
+    "listing",
+    "plot_text",
+    "setting",
+    "short",
+    "shown",
+    "signed",
+    "wrapped",
+]
 
 DASH = "–"
 HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\ufeff]")
@@ -18,7 +30,7 @@ HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\ufeff]")
 
 @dataclass(frozen=True)
 class Metric:
-    """A quality of predictions: its key in the summary, its name, its name in a sentence, its better direction, what it asks."""
+    """A quality of predictions: its key, its name, its name in a sentence, its better direction, and what it asks."""
 
     key: str
     name: str
@@ -46,7 +58,8 @@ METRICS = (
         "log loss",
         False,
         False,
-        "How surprised the model is by the true class: the mean of −log(its probability). One confident mistake costs a lot.",
+        "How surprised the model is by the true class: the mean of −log(its probability)."
+        " One confident mistake costs a lot.",
     ),
     Metric(
         "brier",
@@ -54,7 +67,8 @@ METRICS = (
         "Brier",
         False,
         False,
-        "The squared distance between the predicted probabilities and what happened. Milder on single mistakes than log loss.",
+        "The squared distance between the predicted probabilities and what happened."
+        " Milder on single mistakes than log loss.",
     ),
     Metric(
         "ece",
@@ -62,7 +76,8 @@ METRICS = (
         "ECE",
         False,
         False,
-        "Expected calibration error: how far the stated confidence lies from how often the model is right. 0 is perfect.",
+        "Expected calibration error: how far the stated confidence lies from how often the model is right."
+        " 0 is perfect.",
     ),
 )
 
@@ -70,14 +85,12 @@ METRICS = (
 def clean(value: Any) -> Any:
     """Return `value` with strings that print, finite numbers and text keys, all the way down.
 
-    Control characters (terminal escapes too) and lone surrogates become the replacement character, invisible reordering marks
-    vanish, and NaN or an infinity becomes None: not known.
+    Control characters (terminal escapes too) and lone surrogates become the replacement character, invisible
+    reordering marks vanish, and NaN or an infinity becomes None: not known.
     """
     if isinstance(value, str):
-        text = "".join(
-            " " if c in "\t\n\r\u2028\u2029" else "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in value
-        )
-        return HIDDEN.sub("", text)
+        text = re.sub("[\t\n\r\u2028\u2029]", " ", HIDDEN.sub("", value))
+        return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
     if isinstance(value, Mapping):
         return {clean(str(key)): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -87,7 +100,7 @@ def clean(value: Any) -> Any:
     return value
 
 
-def finite(value: Any) -> bool:
+def finite(value: Any) -> TypeGuard[float]:
     """Whether a cleaned value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -37,7 +37,8 @@ def headline(summary: Mapping[str, Any]) -> tuple[str, list[str]]:
     comparisons = [c for c in summary.get("comparisons") or [] if c.get("metric") in BY_KEY]
     leading = _leader(methods, baseline, comparisons)
     if not comparisons:
-        return "No method was compared with a baseline.", [*leading, "Differences between the means below may be chance."]
+        caution = "Differences between the means below may be chance."
+        return "No method was compared with a baseline.", [*leading, caution]
     kinds = {name: verdicts(comparisons, name) for name in methods}
     if all(set(kind) <= {"unknown"} for kind in kinds.values()):
         return "This run cannot tell the methods apart.", [
@@ -51,7 +52,8 @@ def headline(summary: Mapping[str, Any]) -> tuple[str, list[str]]:
     if accurate:
         claim = f"{_are(accurate)} clearly more accurate than {baseline}."
     elif better:
-        claim = f"Nothing is clearly more accurate than {baseline}, but {_have(list(better))} clearly better probabilities."
+        claim = f"Nothing is clearly more accurate than {baseline}, but"
+        claim += f" {_have(list(better))} clearly better probabilities."
     else:
         claim = f"Nothing is clearly better than {baseline}."
     sentences = list(leading)
@@ -71,11 +73,12 @@ def densities_sentence(densities: Mapping[str, Mapping[str, Any]]) -> str:
     good = [name for name, fit in densities.items() if fit.get("meets_criterion")]
     if not good:
         return (
-            "No density gets past 95 % training accuracy, so none describes these classes well. GenLabel's labels can mislead here: prefer mixup's"
-            " own labels (a small gamma), or try a more flexible density."
+            "No density gets past 95 % training accuracy, so none describes these classes well. GenLabel's labels can"
+            " mislead here: prefer mixup's own labels (a small gamma), or try a more flexible density."
         )
     get = "get" if len(good) > 1 else "gets"
-    text = f"{listing(good)} {get} past 95 % training accuracy: the classes have a shape that GenLabel can rely on when it labels mixed points."
+    text = f"{listing(good)} {get} past 95 % training accuracy: the classes have a shape that GenLabel can rely on"
+    text += " when it labels mixed points."
     if len(good) < len(densities):
         text += " With the others its labels may mislead."
     return text
@@ -88,16 +91,16 @@ def intrusion_sentence(rate: Any, mixed: int) -> str:
     share = f"{100 * rate:.1f} %"
     if rate == 0:
         return "No mixed point lands among a third class, so intrusion is no reason to avoid mixup here."
-    drawn = f" The picture shows {mixed} mixed points." if mixed else ""
+    drawn = " among a third class, where mixup's label misleads."
+    drawn += f" The picture shows {mixed} mixed points." if mixed else ""
     if rate > 0.4:
-        return f"{share} of the mixed points are intruders: they land among a third class, where mixup's label misleads.{drawn}"
-    often = f"About 1 mixed point in {round(1 / rate)} ({share})"
-    return f"{often} is an intruder: it lands among a third class, where mixup's label misleads.{drawn}"
+        return f"{share} of the mixed points are intruders: they land{drawn}"
+    return f"About 1 mixed point in {round(1 / rate)} ({share}) is an intruder: it lands{drawn}"
 
 
 def _leader(methods: Mapping[str, Any], baseline: Any, comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
-    means = {name: (result.get("accuracy") or {}).get("mean") for name, result in methods.items()}
-    means = {name: mean for name, mean in means.items() if finite(mean)}
+    found = {name: (result.get("accuracy") or {}).get("mean") for name, result in methods.items()}
+    means = {name: float(mean) for name, mean in found.items() if finite(mean)}
     if len(means) < 2:
         return []
     accuracy = BY_KEY["accuracy"]
@@ -105,12 +108,13 @@ def _leader(methods: Mapping[str, Any], baseline: Any, comparisons: Sequence[Map
     best = [name for name, mean in means.items() if shown(mean, accuracy) == highest]
     if baseline in best or baseline not in means:
         return [f"Highest mean accuracy: {listing(best)} ({highest})."]
-    text = f"Highest mean accuracy: {listing(best)} ({highest}, against {shown(means[baseline], accuracy)} for {baseline})."
+    against = f"against {shown(means[baseline], accuracy)} for {baseline}"
+    text = f"Highest mean accuracy: {listing(best)} ({highest}, {against})."
     of_best = [c for c in comparisons if c.get("method") in best and c["metric"] == "accuracy"]
     if len(best) == 1 and of_best and verdict(of_best[0]) != "unknown":
         low, high = (signed(of_best[0].get(end), accuracy, unit=False) for end in ("low", "high"))
-        chance = "" if verdict(of_best[0]) == "better" else "That may be chance: "
-        text += f" {chance}{'the' if chance else 'The'} {_confidence(of_best)} interval of the difference is {low} to {high} points."
+        start = " The" if verdict(of_best[0]) == "better" else " That may be chance: the"
+        text += f"{start} {_confidence(of_best)} interval of the difference is {low} to {high} points."
     return [text]
 
 

@@ -1,0 +1,121 @@
+"""What every estimator does with X and y before anything else.
+
+Rows are checked, labels encoded, and the table is put in a canonical form: equal rows of equal class become one row whose
+weight is the sum of theirs, in lexicographic order. So a fit depends on neither the order of the rows nor on whether a row
+stands twice or weighs two, and duplicates cost nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from vicinal.core import InputError, check_features, seed_at
+from vicinal.training import Group
+from vicinal.training.batches import Source
+from vicinal.vicinity import BaseVicinity
+
+__all__ = ["Rows", "canonical_rows", "draw_vicinal", "read_features", "seed_of"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in canonical form.
+
+    Attributes:
+        x: (N, D), double precision. y: (N,) class indices. classes: (K,) labels. weight: (N,) > 0, their mean is free.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def plain(self) -> np.ndarray | None:
+        """The weights, or None where all are equal."""
+        return None if np.all(self.weight == self.weight[0]) else self.weight
+
+
+def canonical_rows(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Rows:
+    """Check and canonicalise; sets `n_features_in_` and `feature_names_in_` on the estimator.
+
+    Raises:
+        ValueError: what scikit-learn's own checks raise (NaN, shapes, continuous targets), magnitudes beyond 1e30, or
+            fewer than two classes.
+    """
+    X, y = validate_data(estimator, X, y, dtype=np.float64)
+    check_features(X, "X")
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    weight = np.ones(len(X))
+    if sample_weight is not None:
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        X, codes, weight = X[weight > 0], codes[weight > 0], weight[weight > 0]
+    if len(np.unique(codes)) < 2:
+        raise InputError(
+            f"{type(estimator).__name__} needs rows of at least 2 classes, got 1 class: {classes[codes[:1]].tolist()}."
+        )
+    if sample_weight is None and codes.dtype != np.int64:
+        codes = codes.astype(np.int64)
+    order = np.lexsort([codes, *X.T[::-1]])
+    X, codes, weight = X[order], codes[order], weight[order]
+    first = np.ones(len(X), dtype=bool)
+    first[1:] = (X[1:] != X[:-1]).any(1) | (codes[1:] != codes[:-1])
+    return Rows(X[first], codes[first], classes, np.add.reduceat(weight, np.flatnonzero(first)))
+
+
+def read_features(estimator: Any, X: Any) -> np.ndarray:
+    """Check the rows of a prediction."""
+    X = validate_data(estimator, X, dtype=np.float64, reset=False)
+    check_features(X, "X")
+    return X
+
+
+def seed_of(random_state: Any) -> int:
+    """Turn scikit-learn's `random_state` into a seed."""
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))
+
+
+def draw_vicinal(
+    rows: Rows, vicinity: BaseVicinity, n_draws: int, seed: int, *, scale: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw vicinal points for every row.
+
+    Args:
+        rows: N canonical rows.
+        vicinity: any; fitted here.
+        n_draws: passes over the rows.
+        seed: of the draws.
+        scale: whether to mix and measure distances in standardised features.
+
+    Returns:
+        Points (n_draws * N, D) in the units of the rows, label rows (n_draws * N, K), weights (n_draws * N,) of mean 1 or,
+        under a filter, below.
+    """
+    scaler = StandardScaler().fit(rows.x, sample_weight=rows.plain) if scale else None
+    x = rows.x if scaler is None else scaler.transform(rows.x)
+    weight = None if rows.plain is None else torch.as_tensor(rows.weight)
+    group = Group(
+        torch.as_tensor(np.ascontiguousarray(x)), torch.as_tensor(rows.y), len(rows.classes), weight=weight,
+        address={"seed": seed_at(seed=seed, purpose="vicinal-points")},
+    )
+    terms = {f"{i}": labeler for i, (_, labeler) in enumerate(vicinity.terms())}
+    shares = [share for share, _ in vicinity.terms()]
+    source = Source(group, vicinity, terms, len(x))
+    points, labels, weights = [], [], []
+    for block in source.blocks(n_draws):
+        points.append(block.x.flatten(0, 1))
+        labels.append(sum(share * block.targets[f"{i}"] for i, share in enumerate(shares)).flatten(0, 1))  # type: ignore[union-attr]
+        kept = block.weight / block.weight.amax(1, keepdim=True).clamp(min=1e-300)
+        weights.append(kept.flatten())
+    result = torch.cat(points).numpy()
+    result = result if scaler is None else scaler.inverse_transform(result)
+    return result, torch.cat(labels).numpy(), torch.cat(weights).numpy()

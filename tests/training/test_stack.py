@@ -1,0 +1,181 @@
+"""Every replica of a stack equals the same network trained alone by torch's own modules, autograd and optimisers."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+import vicinal as vc
+from vicinal.core import generator_at
+from vicinal.densities import KDE, KNN, Gaussian
+from vicinal.mixing import DifferentClass
+from vicinal.networks import MLP
+from vicinal.training import Group, Optimizer, Setting, fit_latent, fit_stack
+from vicinal.training.batches import Source
+
+
+def group_of(n: int, k: int, address: dict[str, int], weight: bool = False, d: int = 3) -> Group:
+    rng = np.random.default_rng(address["trial"])
+    y = torch.tensor(np.arange(n) % k)
+    x = torch.tensor(rng.normal(size=(n, d)), dtype=torch.float64) + y[:, None]
+    w = torch.tensor(rng.integers(1, 4, n).astype(float)) if weight else None
+    return Group(x, y, k, x[: n // 3] + 0.1, y[: n // 3], w, address=address)
+
+
+def train_alone(
+    group: Group, setting: Setting, hidden: tuple[int, ...], optimizer: Optimizer, batch_size: int, epochs: int
+) -> MLP:
+    """The plain loop: one network, one batch after another, autograd and torch.optim."""
+    network = MLP(group.x.shape[1], group.n_classes, hidden, generator_at(**group.address, purpose="init"))
+    network = network.double()
+    kind = {
+        "adam": lambda p: torch.optim.Adam(p, setting.learning_rate, weight_decay=setting.weight_decay),
+        "sgd": lambda p: torch.optim.SGD(
+            p, setting.learning_rate, momentum=optimizer.momentum, weight_decay=setting.weight_decay
+        ),
+    }
+    descent = kind[optimizer.name](network.parameters())
+    schedule = torch.optim.lr_scheduler.MultiStepLR(descent, list(optimizer.milestones), optimizer.decay)
+    vicinity = setting.vicinity
+    source = Source(group, vicinity, {"own": vicinity.labeler or vc.labeling.LinearLabels()}, batch_size)
+    seen = 0
+    for block in source.blocks(epochs):
+        for x, y, weight in zip(block.x, block.targets["own"], block.weight, strict=True):
+            if seen >= (setting.epochs or epochs) * source.batches:
+                return network
+            loss = (torch.nn.functional.cross_entropy(network(x), y, reduction="none") * weight).sum()
+            descent.zero_grad()
+            loss.backward()
+            descent.step()
+            seen += 1
+            if seen % source.batches == 0:
+                schedule.step()
+    return network
+
+
+VICINITIES = {
+    "vanilla": vc.Vanilla(),
+    "mixup": vc.Mixup(0.4, per="sample"),
+    "cutmix": vc.CutMix(),
+    "genlabel": vc.GenLabel(Gaussian(), gamma=0.6),
+    "genlabel-kde": vc.GenLabel(KDE(), gamma=1.0),
+    "genlabel-knn": vc.GenLabel(KNN(), gamma=0.2, top2=True),
+    "excluding": vc.MixupExcludingIntrusion(),
+    "logistic": vc.LogisticMixup(),
+    "different": vc.Vicinity(pairing=DifferentClass()),
+}
+
+
+@pytest.mark.parametrize("hidden", [(), (7,), (6, 5)], ids=str)
+@pytest.mark.parametrize(
+    ("optimizer", "k"), list(product([Optimizer(), Optimizer("sgd", 0.9, (2,), 0.1)], [2, 3])), ids=str
+)
+def test_every_replica_equals_training_it_alone(hidden, optimizer, k):
+    groups = [group_of(n, k, {"trial": t}, weight=t == 1) for t, n in enumerate((20, 33))]
+    settings = [
+        Setting(vicinity, rate, decay)
+        for vicinity in VICINITIES.values()
+        for rate, decay in ((0.03, 0.0), (0.3, 0.01))
+    ]
+    settings[3] = Setting(settings[3].vicinity, 0.03, 0.0, epochs=2)
+    together = fit_stack(groups, settings, hidden=hidden, optimizer=optimizer, batch_size=16, epochs=3)
+    for (g, group), (r, setting) in product(enumerate(groups), enumerate(settings)):
+        alone = train_alone(group, setting, hidden, optimizer, 16, 3)
+        stacked = together.network(g, r)
+        for name, value in alone.state_dict().items():
+            torch.testing.assert_close(stacked.state_dict()[name], value, rtol=1e-7, atol=1e-9, msg=f"{g} {r} {name}")
+
+
+def test_company_changes_nothing():
+    groups = [group_of(n, 3, {"trial": t}) for t, n in enumerate((20, 26))]
+    settings = [Setting(v, 0.05) for v in VICINITIES.values()]
+    together = fit_stack(groups, settings, batch_size=8, epochs=3)
+    alone = fit_stack(groups[1:], settings[3:4], batch_size=8, epochs=3)
+    a, b = together.network(1, 3).state_dict(), alone.network(0, 0).state_dict()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-5, atol=1e-6)
+
+
+def test_evaluation_equals_scikit_learns():
+    from sklearn.metrics import accuracy_score, log_loss
+
+    groups = [group_of(n, 3, {"trial": t}) for t, n in enumerate((20, 26))]
+    fit = fit_stack(groups, [Setting(vc.Mixup(), 0.05), Setting(vc.Mixup(), 0.01)], epochs=5, checkpoints=[2, 5])
+    assert fit.log_loss.shape == (2, 2, 2)
+    for g, r in product(range(2), range(2)):
+        p = fit.probabilities(g, r, groups[g].x_eval).numpy()
+        assert fit.log_loss[g, r, 1] == pytest.approx(log_loss(groups[g].y_eval, p.astype(float)), rel=1e-5)
+        assert fit.accuracy[g, r, 1] == accuracy_score(groups[g].y_eval, p.argmax(1))
+
+
+def test_keep_best_keeps_the_best_checkpoint():
+    groups = [group_of(30, 3, {"trial": 0})]
+    settings = [Setting(vc.Vanilla(), rate) for rate in (1.0, 0.01)]
+    fit = fit_stack(groups, settings, epochs=30, checkpoints=range(1, 31), keep_best="log_loss")
+    for r in range(2):
+        best = fit.log_loss[0, r].min()
+        p = fit.probabilities(0, r, groups[0].x_eval)
+        kept = torch.nn.functional.nll_loss(p.log(), groups[0].y_eval)
+        assert float(kept) == pytest.approx(best, rel=1e-4)
+
+
+def test_patience_stops_and_marks_what_was_not_reached():
+    groups = [group_of(30, 3, {"trial": 0})]
+    fit = fit_stack(groups, [Setting(vc.Vanilla(), 1.0)], epochs=400, checkpoints=range(5, 401, 5), patience=3)
+    reached = np.isfinite(fit.log_loss[0, 0])
+    assert reached.any()
+    assert not reached.all()
+
+
+def test_a_batch_that_the_filter_empties_costs_nothing():
+    x = torch.tensor([[-1.0], [0.0], [1.0]])
+    group = Group(x, torch.tensor([0, 1, 0]), 2, x, torch.tensor([0, 1, 0]), address={"trial": 0})
+    fit = fit_stack([group], [Setting(vc.MixupExcludingIntrusion(), 0.1)], batch_size=1, epochs=20, checkpoints=[20])
+    assert np.isfinite(fit.log_loss).all()
+
+
+def test_weight_two_is_a_row_twice():
+    """Systematic resampling: over many epochs a row comes in proportion to its weight, never more than one off."""
+    group = group_of(10, 2, {"trial": 0}, weight=True)
+    source = Source(group, vc.Vanilla(), {"own": vc.labeling.LinearLabels()}, 10)
+    rows = torch.cat([b.x for b in source.blocks(500)]).flatten(0, 1)
+    counts = torch.stack([(rows == row).all(1).sum() for row in group.x]).double() / 500
+    expected = group.weight / group.weight.sum() * 10
+    torch.testing.assert_close(counts, expected, rtol=0.05, atol=0.02)
+
+
+def test_latent_fine_tunes_only_the_head_and_improves_its_fit():
+    group = group_of(90, 3, {"trial": 0})
+    fit = fit_latent(
+        [group],
+        Setting(vc.Mixup(), 0.01),
+        [Setting(vc.GenLabel(Gaussian(), gamma=g), 0.01) for g in (0.0, 1.0)],
+        hidden=(16, 8),
+        warmup_epochs=60,
+        epochs=60,
+        checkpoints=[60],
+    )
+    before, after = fit.warmup.network(0, 0), fit.network(0, 1)
+    for i in range(2):
+        assert torch.equal(before.layers[i].weight, after.layers[i].weight)
+    assert not torch.equal(before.layers[2].weight, after.layers[2].weight)
+    p = torch.softmax(after(group.x_eval), 1)
+    assert float(torch.nn.functional.nll_loss(p.log(), group.y_eval)) == pytest.approx(fit.head.log_loss[0, 1, 0], rel=1e-4)
+    with pytest.raises(vc.core.InputError, match="hidden"):
+        fit_latent([group], Setting(vc.Mixup()), [Setting(vc.Mixup())], hidden=())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"groups": []}, "must not be empty"),
+        ({"epochs": 0}, "`epochs` must lie in"),
+        ({"settings": [Setting(vc.Vanilla(), -1.0)]}, "`learning_rate` must lie in"),
+        ({"keep_best": "loss"}, "`keep_best` must be one of"),
+    ],
+)
+def test_errors(arguments, message):
+    given = {"groups": [group_of(9, 3, {"trial": 0})], "settings": [Setting(vc.Vanilla())], **arguments}
+    with pytest.raises(vc.core.InputError, match=message):
+        fit_stack(**given)
