@@ -74,9 +74,7 @@ VICINITIES = {
 def test_every_replica_equals_training_it_alone(hidden, optimizer, k):
     groups = [group_of(n, k, {"trial": t}, weight=t == 1) for t, n in enumerate((20, 33))]
     settings = [
-        Setting(vicinity, rate, decay)
-        for vicinity in VICINITIES.values()
-        for rate, decay in ((0.03, 0.0), (0.3, 0.01))
+        Setting(vicinity, rate, decay) for vicinity in VICINITIES.values() for rate, decay in ((0.03, 0.0), (0.3, 0.01))
     ]
     settings[3] = Setting(settings[3].vicinity, 0.03, 0.0, epochs=2)
     together = fit_stack(groups, settings, hidden=hidden, optimizer=optimizer, batch_size=16, epochs=3)
@@ -161,7 +159,9 @@ def test_latent_fine_tunes_only_the_head_and_improves_its_fit():
         assert torch.equal(before.layers[i].weight, after.layers[i].weight)
     assert not torch.equal(before.layers[2].weight, after.layers[2].weight)
     p = torch.softmax(after(group.x_eval), 1)
-    assert float(torch.nn.functional.nll_loss(p.log(), group.y_eval)) == pytest.approx(fit.head.log_loss[0, 1, 0], rel=1e-4)
+    assert float(torch.nn.functional.nll_loss(p.log(), group.y_eval)) == pytest.approx(
+        fit.head.log_loss[0, 1, 0], rel=1e-4
+    )
     with pytest.raises(vc.core.InputError, match="hidden"):
         fit_latent([group], Setting(vc.Mixup()), [Setting(vc.Mixup())], hidden=())
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vicinal.core.nearest import working_dtype
+
 __all__ = ["InputError", "check_features", "check_in", "check_labels", "check_number"]
 
 LARGEST = 1e30
@@ -63,14 +65,16 @@ def check_features(x: Any, name: str = "x") -> Tensor:
         x = np.asarray(x)
         if x.dtype.kind not in "fiub":
             raise TypeError(f"`{name}` must be numeric, got dtype {x.dtype}; encode text first, or use `vicinal.data`.")
-        x = torch.as_tensor(x)
+        # torch warns of arrays that it may not write to, such as memory maps.
+        x = torch.as_tensor(x if x.flags.writeable else x.copy())
     if not x.is_floating_point():
-        x = x.to(torch.get_default_dtype())
+        # Single precision merges whole numbers above 2^24, such as time stamps.
+        x = x.to(working_dtype(x.device) if x.element_size() > 2 else torch.get_default_dtype())
     if x.ndim < 2 or x.shape[0] == 0 or x.numel() == 0:
         raise InputError(f"`{name}` must have at least one row and one feature, shape (N, ...), got {tuple(x.shape)}.")
-    largest = x.detach().abs().amax()
-    if not bool(largest <= LARGEST):
-        problem = "NaN or infinite values" if not bool(torch.isfinite(largest)) else f"values up to {float(largest):.3g}"
+    largest = float(x.detach().abs().amax())  # compared as a Python number: in float16 the limit itself is infinite
+    if not largest <= LARGEST:
+        problem = f"values up to {largest:.3g}" if math.isfinite(largest) else "NaN or infinite values"
         raise InputError(f"`{name}` must be finite and below {LARGEST:g} in magnitude, got {problem}; impute or rescale.")
     return x
 
@@ -96,6 +100,8 @@ def check_labels(y: Any, n_classes: int | None = None, rows: int | None = None, 
                 " LabelEncoder, or use `vicinal.estimators`, which take any labels."
             )
         y = torch.as_tensor(y)
+    if y.is_floating_point() and not bool((y == y.floor()).all()):
+        raise TypeError(f"`{name}` must hold class indices 0..K-1, got numbers that are not whole.")
     y = y.to(torch.int64)
     if y.ndim != 1:
         raise InputError(f"`{name}` must be one class index per row, shape (N,), got {tuple(y.shape)}.")

@@ -34,7 +34,7 @@ def nearest_rows(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, T
     center = points.to(dtype).mean(0)
     points, queries = points.to(dtype) - center, queries.to(dtype) - center
     norms = (points * points).sum(1)
-    rows = max(1, TILE // len(points))
+    rows = max(1, TILE // max(len(points), k * points.shape[1]))
     found = []
     for part in queries.split(rows):
         # |q - p|^2 less |q|^2, which does not change the order; the exact distances follow for the k found.

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicinal.core import InputError, check_in, check_number
+from vicinal.core import InputError, check_in, check_number, generator_at
 from vicinal.densities.base import TILE, Density
 from vicinal.densities.moments import class_moments
 
@@ -14,6 +14,9 @@ __all__ = ["KDE"]
 
 POINTS = 1024
 """Training rows in one tile."""
+
+UNDERFLOW = {torch.float64: 1e-280, torch.float32: 1e-30}
+"""Sums of kernels below this have lost digits."""
 
 GRID = np.geomspace(0.05, 2.0, 25)
 """Factors tried by `bandwidth='likelihood'`, in units of Scott's factor."""
@@ -30,7 +33,10 @@ class KDE(Density):
         bandwidth: h by rule, 'scott' n_c^(-1/(D+4)) or 'silverman' (n_c (D+2)/4)^(-1/(D+4)); a number; or 'likelihood',
             the multiple of Scott's factor (0.05 to 2) under which left-out training rows are most likely, class by class.
 
-    Every query meets every training row, tile by tile, so memory does not grow with their product.
+        max_rows: rows of a class beyond this many are stood for by a random sample of them, so that a query's cost has a
+            bound; bandwidth and covariance come from all rows. None keeps all.
+
+    Every query meets every kept row, tile by tile, so memory does not grow with their product.
 
     Examples:
         >>> x = torch.tensor([[-1.0], [1.0], [9.0], [11.0]])
@@ -38,8 +44,9 @@ class KDE(Density):
         [[0.5, 0.5]]
     """
 
-    def __init__(self, bandwidth: str | float = "scott") -> None:
+    def __init__(self, bandwidth: str | float = "scott", max_rows: int | None = None) -> None:
         self.bandwidth = bandwidth
+        self.max_rows = max_rows
 
     def _fit(self, x: Tensor, y: Tensor, weight: Tensor) -> None:
         if isinstance(self.bandwidth, str):
@@ -50,13 +57,18 @@ class KDE(Density):
         d = self.n_features_
         self.shift_, self.scale_ = moments.shift, moments.scale
         self.roots_ = torch.linalg.cholesky(moments.covariance)
+        if self.max_rows is not None:
+            check_number("max_rows", self.max_rows, 1, whole=True)
+            kept = _thin(y, self.max_rows)
+            x, y, weight = x[kept], y[kept], weight[kept]
+        held = torch.zeros_like(moments.count).index_add(0, y, weight)
         order = torch.argsort(y, stable=True)
         u, y, weight = (x[order] - self.shift_) / self.scale_, y[order], weight[order]
         self.rows_ = torch.bincount(y, minlength=self.n_classes_).tolist()
         # Whitened rows of every class, one below the other: squared distances there are Mahalanobis distances.
         parts = u.split(self.rows_)
         self.points_ = torch.cat([_whiten(self.roots_[c], p) for c, p in enumerate(parts)])
-        self.log_weight_ = (weight / moments.count[y]).log()
+        self.log_weight_ = (weight / held[y]).log()
         self.factor_ = torch.ones(self.n_classes_, dtype=x.dtype, device=x.device)
         for c, (points, w) in enumerate(zip(self.points_.split(self.rows_), weight.split(self.rows_), strict=True)):
             if len(points):
@@ -103,6 +115,16 @@ class KDE(Density):
         return (self.roots_[y] @ z[..., None])[..., 0] * self.scale_ + self.shift_
 
 
+def _thin(y: Tensor, most: int) -> Tensor:
+    """Return which rows to keep so that no class has more than `most`, (N,) booleans."""
+    keys = torch.rand(len(y), generator=generator_at(purpose="kde-rows")).to(y.device)
+    order = keys.argsort()
+    order = order[y[order].argsort(stable=True)]
+    counts = torch.bincount(y)
+    rank = torch.arange(len(y), device=y.device) - (counts.cumsum(0) - counts)[y[order]]
+    return torch.zeros_like(y, dtype=torch.bool).scatter(0, order, rank < most)
+
+
 def _whiten(root: Tensor, u: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(root, u.T, upper=False).T
 
@@ -122,7 +144,10 @@ def log_kernel_sum(z: Tensor, points: Tensor, log_weight: Tensor) -> Tensor:
     for part in right.split(POINTS):
         total += (left @ part.T).exp_().sum(1)
     result = total.log()
-    far = (total < 1e-280).nonzero()[:, 0]
+    if torch.compiler.is_compiling():
+        far = torch.arange(len(total), device=total.device)  # a graph can't look at values: the sure way for all
+    else:
+        far = (total < UNDERFLOW[total.dtype]).nonzero()[:, 0]
     if len(far):
         best = torch.full_like(total[far], -torch.inf)
         for part, log_part in zip(points.split(POINTS), log_weight.split(POINTS), strict=True):
@@ -138,7 +163,8 @@ def _left_out(points: Tensor, weight: Tensor, h: float, d: int) -> float:
     n, score = float(weight.sum()), 0.0
     rows = max(1, TILE // len(points))
     for part, w in zip(points.split(rows), weight.split(rows), strict=True):
-        squared = torch.cdist(part, points).square()
+        # Differences are taken before squaring, so that a copy's distance is 0 and not a rounding error.
+        squared = torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist").square()
         exponent = (weight.log() - squared / 2).masked_fill(squared < 1e-12, -torch.inf)
         score += float((w * exponent.logsumexp(1).clamp(min=-1e5)).sum())
     if not math.isfinite(score):

@@ -46,6 +46,13 @@ class KNN(Density):
         self.rows_ = torch.bincount(y, minlength=self.n_classes_).tolist()
         spread = float((x - x.mean(0)).square().sum(1).mean().sqrt())
         self.least_ = 1e-9 * (spread or 1.0)
+        # Plain numbers, so that `log_prob` never waits for a device and compiles.
+        self.held_, self.fewest_ = [], []
+        for n, own in zip(self.count_.tolist(), self.weight_.split(self.rows_), strict=True):
+            k = min(math.ceil(math.sqrt(n)) if isinstance(self.k, str) else float(self.k), n)
+            self.held_.append(k)
+            self.fewest_.append(min(len(own), max(1, math.ceil(k / float(own.min())))) if len(own) else 0)
+        self.log_share_ = [math.log(k / n) if n else 0.0 for k, n in zip(self.held_, self.count_.tolist(), strict=True)]
 
     def _row_numbers(self) -> int:
         return 1  # `nearest_rows` makes its own tiles
@@ -60,17 +67,14 @@ class KNN(Density):
             if len(points) == 0:
                 columns.append(torch.zeros_like(x[:, 0]))
                 continue
-            n = float(self.count_[c])
-            k = min(math.ceil(math.sqrt(n)) if isinstance(self.k, str) else float(self.k), n)
-            squared = self._kth_squared(x, points, weight, k)
+            squared = self._kth_squared(x, points, weight, self.held_[c], self.fewest_[c])
             log_radius = squared.clamp(min=self.least_**2).log() / 2
-            columns.append(math.log(k / n) - log_unit_ball - d * log_radius)
+            columns.append(self.log_share_[c] - log_unit_ball - d * log_radius)
         return torch.stack(columns, 1)
 
     @staticmethod
-    def _kth_squared(x: Tensor, points: Tensor, weight: Tensor, k: float) -> Tensor:
-        """Squared radius of the smallest ball that holds weight k."""
-        fewest = min(len(points), max(1, math.ceil(k / float(weight.min()))))
+    def _kth_squared(x: Tensor, points: Tensor, weight: Tensor, k: float, fewest: int) -> Tensor:
+        """Squared radius of the smallest ball that holds weight k, which `fewest` rows do."""
         squared, index = nearest_rows(x, points, fewest)
         held = weight[index].cumsum(1)
         kth = (held < k - 1e-9).sum(1, keepdim=True).clamp(max=fewest - 1)

@@ -20,15 +20,15 @@ from vicinal.training import Group
 from vicinal.training.batches import Source
 from vicinal.vicinity import BaseVicinity
 
-__all__ = ["Rows", "canonical_rows", "draw_vicinal", "read_features", "seed_of"]
+__all__ = ["Rows", "canonical", "canonical_rows", "draw_vicinal", "read_features", "read_rows", "seed_of"]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows in canonical form.
+    """Rows of a fit.
 
     Attributes:
-        x: (N, D), double precision. y: (N,) class indices. classes: (K,) labels. weight: (N,) > 0, their mean is free.
+        x: (N, D), double precision. y: (N,) class indices. classes: (K,) labels. weight: (N,) frequencies.
     """
 
     x: np.ndarray
@@ -36,14 +36,18 @@ class Rows:
     classes: np.ndarray
     weight: np.ndarray
 
+    def take(self, index: np.ndarray) -> "Rows":
+        """Return some of the rows."""
+        return Rows(self.x[index], self.y[index], self.classes, self.weight[index])
+
     @property
     def plain(self) -> np.ndarray | None:
         """The weights, or None where all are equal."""
         return None if np.all(self.weight == self.weight[0]) else self.weight
 
 
-def canonical_rows(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Rows:
-    """Check and canonicalise; sets `n_features_in_` and `feature_names_in_` on the estimator.
+def read_rows(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Rows:
+    """Check the rows of a fit; sets `n_features_in_` and `feature_names_in_` on the estimator.
 
     Raises:
         ValueError: what scikit-learn's own checks raise (NaN, shapes, continuous targets), magnitudes beyond 1e30, or
@@ -56,18 +60,28 @@ def canonical_rows(estimator: Any, X: Any, y: Any, sample_weight: Any = None) ->
     weight = np.ones(len(X))
     if sample_weight is not None:
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        X, codes, weight = X[weight > 0], codes[weight > 0], weight[weight > 0]
-    if len(np.unique(codes)) < 2:
+    present = np.unique(codes[weight > 0])
+    if len(present) < 2:
         raise InputError(
-            f"{type(estimator).__name__} needs rows of at least 2 classes, got 1 class: {classes[codes[:1]].tolist()}."
+            f"{type(estimator).__name__} needs rows of at least 2 classes, got 1 class: {classes[present].tolist()}."
         )
-    if sample_weight is None and codes.dtype != np.int64:
-        codes = codes.astype(np.int64)
-    order = np.lexsort([codes, *X.T[::-1]])
-    X, codes, weight = X[order], codes[order], weight[order]
-    first = np.ones(len(X), dtype=bool)
-    first[1:] = (X[1:] != X[:-1]).any(1) | (codes[1:] != codes[:-1])
-    return Rows(X[first], codes[first], classes, np.add.reduceat(weight, np.flatnonzero(first)))
+    return Rows(X, codes, classes, weight)
+
+
+def canonical(rows: Rows) -> Rows:
+    """Drop rows of no weight, merge equal ones, and sort."""
+    there = rows.weight > 0
+    x, y, weight = rows.x[there], rows.y[there], rows.weight[there]
+    order = np.lexsort([y, *x.T[::-1]])
+    x, y, weight = x[order], y[order], weight[order]
+    first = np.ones(len(x), dtype=bool)
+    first[1:] = (x[1:] != x[:-1]).any(1) | (y[1:] != y[:-1])
+    return Rows(x[first], y[first], rows.classes, np.add.reduceat(weight, np.flatnonzero(first)))
+
+
+def canonical_rows(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Rows:
+    """Check the rows of a fit and put them in canonical form; see `read_rows` and `canonical`."""
+    return canonical(read_rows(estimator, X, y, sample_weight))
 
 
 def read_features(estimator: Any, X: Any) -> np.ndarray:
@@ -104,7 +118,10 @@ def draw_vicinal(
     x = rows.x if scaler is None else scaler.transform(rows.x)
     weight = None if rows.plain is None else torch.as_tensor(rows.weight)
     group = Group(
-        torch.as_tensor(np.ascontiguousarray(x)), torch.as_tensor(rows.y), len(rows.classes), weight=weight,
+        torch.as_tensor(np.ascontiguousarray(x)),
+        torch.as_tensor(rows.y),
+        len(rows.classes),
+        weight=weight,
         address={"seed": seed_at(seed=seed, purpose="vicinal-points")},
     )
     terms = {f"{i}": labeler for i, (_, labeler) in enumerate(vicinity.terms())}

@@ -54,4 +54,4 @@ class NeighbourLabels(Labeler):
         flat = batch.x.reshape(-1, self.points_.shape[1])
         _, index = nearest_rows(flat, self.points_, min(self.k, len(self.points_)))
         y = self.labels_[index].sum(1)
-        return (y / y.sum(1, keepdim=True)).to(batch.x.dtype).reshape(*batch.batch_shape, -1)
+        return (y / y.sum(1, keepdim=True)).to(batch.x.dtype).reshape(*batch.batch_shape, y.shape[1])

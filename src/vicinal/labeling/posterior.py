@@ -77,7 +77,7 @@ class PosteriorLabels(Labeler):
             # softmax over two of the log-densities is the same as renormalising their probabilities
             y = y * torch.zeros_like(y).scatter(1, y.topk(2, dim=1).indices, 1.0)
             y = y / y.sum(1, keepdim=True)
-        y = y.reshape(*shape, -1)
+        y = y.reshape(*shape, y.shape[1])
         if self.gamma == 1:
             return y
         return torch.lerp(LinearLabels()(batch), y, self.gamma)

@@ -52,7 +52,8 @@ class NoMixer(Mixer):
 class CutMixer(Mixer):
     """Part of the second endpoint pasted into the first, the rest kept (Yun et al., 2019).
 
-    - An image (..., B, C, H, W) gets a box with sides sqrt(1 - lam) of H and W, its centre uniform, clipped at the border.
+    - An image (..., B, C, H, W) gets a box with sides sqrt(1 - lam) of H and W, each rounded down to an even number, its
+      centre uniform, clipped at the border.
     - A row of a table (..., B, D) gets round((1 - lam) D) columns at random (GenLabel, section A.5).
 
     lam comes back as the share of pixels or columns that was kept. Boxes and columns are drawn for every row.
@@ -72,20 +73,20 @@ class CutMixer(Mixer):
             pasted = cut.reshape(*lam.shape, *[1] * (features - 2), *cut.shape[-2:])
         else:
             cut = pasted = _columns(lam, x_a.shape[-1], generator)
-        kept = 1 - cut.to(lam.dtype).flatten(lam.ndim).mean(-1)
+        kept = 1 - cut.flatten(lam.ndim).float().mean(-1).to(lam.dtype)
         return torch.where(pasted, x_b, x_a), kept
 
 
 def _boxes(lam: Tensor, height: int, width: int, generator: torch.Generator | None) -> Tensor:
     """Draw a box a row, (..., B, H, W) booleans."""
-    side = torch.sqrt(1 - lam)
+    side = torch.sqrt(1 - lam.float())
     centre = draw_uniform((2, *lam.shape), lam, generator)
 
     def inside(size: int, middle: Tensor) -> Tensor:
-        middle, half = (middle * size).floor(), (side * size).floor() / 2
+        # Half a side is a whole number, as in the published code.
+        middle, half = (middle * size).floor(), (side * size / 2).floor()
         at = torch.arange(size, device=lam.device)
-        # floor on both ends, as the published code halves the side in whole numbers
-        return (at >= (middle - half).floor()[..., None]) & (at < (middle + half).floor()[..., None])
+        return (at >= (middle - half)[..., None]) & (at < (middle + half)[..., None])
 
     return inside(height, centre[0])[..., :, None] & inside(width, centre[1])[..., None, :]
 

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from vicinal.core import Component, check_number, draw_uniform
+from vicinal.core import Component, check_number, draw_uniform, working_dtype
 
 __all__ = ["DifferentClass", "Nearest", "Pairing", "Permutation"]
 
@@ -48,7 +48,7 @@ class Permutation(Pairing):
             return keys.argsort(-1)
         # Valid rows sort first, so those positions hold a permutation of the valid rows; the padding keeps itself.
         places = valid.to(torch.int64).argsort(dim=-1, descending=True, stable=True)
-        shuffled = (keys + 2 * ~valid).argsort(-1)
+        shuffled = torch.where(valid, keys, torch.arange(1, 1 + y.shape[-2], device=x.device)).argsort(-1)
         return torch.empty_like(shuffled).scatter_(-1, places, shuffled)
 
 
@@ -70,6 +70,8 @@ class DifferentClass(Pairing):
         if valid is not None:
             allowed = allowed & valid[..., None, :]
         b = label.shape[-1]
+        if b == 0:
+            return label
         keys = torch.where(allowed, draw_uniform((*label.shape, b), x, generator) + 1, 0.0)
         best = keys.max(-1)
         return torch.where(best.values > 0, best.indices, torch.arange(b, device=x.device))
@@ -95,10 +97,10 @@ class Nearest(Pairing):
         check_number("k", self.k, 1, whole=True)
         b = y.shape[-2]
         itself = torch.arange(b, device=x.device).expand(y.shape[:-1])
-        if b == 1:
+        if b < 2:
             return itself
-        flat = x.reshape(*y.shape[:-1], -1)
-        distance = torch.cdist(flat, flat)
+        flat = x.reshape(*y.shape[:-1], -1).to(working_dtype(x.device))
+        distance = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
         barred = torch.eye(b, dtype=torch.bool, device=x.device).expand_as(distance)
         if valid is not None:
             barred = barred | ~valid[..., None, :]

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from vicinal.core import Component, check_in, check_number, draw_uniform
+from vicinal.core import Component, check_in, check_number, draw_uniform, working_dtype
 
 __all__ = ["Beta", "Fixed", "Ratio"]
 
@@ -43,10 +43,13 @@ class Beta(Ratio):
         if self.alpha == 1:
             lam = draw_uniform(shape, like, generator)
         else:
-            # Beta(a, a) is the first coordinate of a symmetric Dirichlet; double precision, for small alpha underflows.
+            # Beta(a, a) = G / (G + G'), and G ~ Gamma(a) = Gamma(a + 1) U^(1/a), in logs, for small alpha underflows.
             device = like.device if generator is None else torch.device("cpu")
-            concentration = torch.full((*shape, 2), float(self.alpha), dtype=torch.float64, device=device)
-            lam = torch._sample_dirichlet(concentration, generator=generator)[..., 0].to(like.device)
+            pair, dtype = (2, *shape), working_dtype(device)
+            gamma = torch._standard_gamma(torch.full(pair, self.alpha + 1.0, dtype=dtype, device=device), generator)
+            log_u = torch.rand(pair, generator=generator, dtype=dtype, device=device).log()
+            log_gamma = gamma.log() + log_u.clamp(min=-1e3) / self.alpha
+            lam = torch.sigmoid(log_gamma[0] - log_gamma[1]).to(like.device)
         return lam.to(like.dtype).expand(batch_shape)
 
 

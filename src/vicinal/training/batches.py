@@ -59,8 +59,7 @@ class Source:
         self.vicinity.fit(group.x, group.y, group.n_classes, group.weight)
         seen = group.x if group.encode is None else group.encode(group.x)
         self.labelers = {
-            key: clone(labeler).fit(seen, group.y, group.n_classes, group.weight)
-            for key, labeler in labelers.items()
+            key: clone(labeler).fit(seen, group.y, group.n_classes, group.weight) for key, labeler in labelers.items()
         }
         self.rows = torch.nn.functional.one_hot(group.y, group.n_classes).to(group.x.dtype)
 

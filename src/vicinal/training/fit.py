@@ -292,8 +292,14 @@ class _Runner:
         rows = max(0 if group.x_eval is None else len(group.x_eval) for group in self.groups)
         if rows == 0:
             raise InputError("checkpoints need evaluation rows: give every group `x_eval` and `y_eval`.")
-        x, y, weight = (torch.stack(part) for part in zip(*[_padded(group, rows) for group in self.groups], strict=True))
-        widths = [p.shape[-1] for p in self.stack.parameters[::2]] if len(self.stack.parameters) > 1 else [self.groups[0].n_classes]
+        x, y, weight = (
+            torch.stack(part) for part in zip(*[_padded(group, rows) for group in self.groups], strict=True)
+        )
+        widths = (
+            [p.shape[-1] for p in self.stack.parameters[::2]]
+            if len(self.stack.parameters) > 1
+            else [self.groups[0].n_classes]
+        )
         per_row = self.seconds.size * max(widths)
         totals = torch.zeros(2, *self.seconds.shape, dtype=torch.float64, device=x.device)
         step = max(1, EVALUATION_NUMBERS // per_row)

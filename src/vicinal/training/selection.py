@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from vicinal.mixing import NoMixer
 from vicinal.training.problem import Group
 from vicinal.vicinity import BaseVicinity, Vicinity
 
-__all__ = ["choose", "fold_groups", "make_group", "plainness", "split_folds"]
+__all__ = ["choose", "make_group", "plainness", "split_folds"]
 
 
 def split_folds(y: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -33,58 +34,43 @@ def make_group(
     x: np.ndarray,
     y: np.ndarray,
     n_classes: int,
-    train: np.ndarray,
-    held_out: np.ndarray,
     address: Mapping[str, int | str],
     *,
     scale: bool,
     weight: np.ndarray | None = None,
+    held_out: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None,
     device: torch.device | str = "cpu",
 ) -> Group:
-    """Return a group of some rows, with others held out, each feature standardised by the training rows if asked."""
-    if scale:
-        scaler = StandardScaler().fit(x[train], sample_weight=None if weight is None else weight[train])
-        parts = scaler.transform(x[train]), scaler.transform(x[held_out]) if len(held_out) else None
-    else:
-        parts = x[train], x[held_out] if len(held_out) else None
+    """Return a group of training rows, each feature standardised by them if asked.
 
-    def tensor(values: np.ndarray | None, dtype: torch.dtype) -> torch.Tensor | None:
-        return None if values is None else torch.as_tensor(np.ascontiguousarray(values), dtype=dtype, device=device)
+    Args:
+        x: (N, D). y: (N,) class indices. n_classes: K. address: seeds the group's draws.
+        scale: whether to standardise.
+        weight: (N,) frequencies.
+        held_out: x, y and weights of the rows to evaluate on.
+        device: where the tensors live.
+    """
+    scaler = StandardScaler(with_mean=scale, with_std=scale).fit(x, sample_weight=weight)
 
-    features, labels = tensor(parts[0], torch.float32), tensor(y[train], torch.int64)
-    assert features is not None  # noqa: S101 - for the type checker
-    assert labels is not None  # noqa: S101
-    return Group(
-        features,
-        labels,
+    def tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+        return torch.as_tensor(np.ascontiguousarray(values), dtype=dtype, device=device)
+
+    group = Group(
+        tensor(scaler.transform(x), torch.float32),
+        tensor(y, torch.int64),
         n_classes,
-        tensor(parts[1], torch.float32),
-        tensor(y[held_out], torch.int64) if len(held_out) else None,
-        tensor(None if weight is None else weight[train], torch.float64),
-        tensor(None if weight is None or not len(held_out) else weight[held_out], torch.float64),
-        address,
+        weight=None if weight is None else tensor(weight, torch.float64),
+        address=address,
     )
-
-
-def fold_groups(
-    x: np.ndarray,
-    y: np.ndarray,
-    n_classes: int,
-    folds: int,
-    address: Mapping[str, int | str],
-    seed: int,
-    *,
-    scale: bool,
-    weight: np.ndarray | None = None,
-    device: torch.device | str = "cpu",
-) -> list[Group]:
-    """Return one group a fold."""
-    return [
-        make_group(
-            x, y, n_classes, train, held_out, {**address, "fold": f}, scale=scale, weight=weight, device=device
-        )
-        for f, (train, held_out) in enumerate(split_folds(y, folds, seed))
-    ]
+    if held_out is None:
+        return group
+    x_eval, y_eval, weight_eval = held_out
+    return replace(
+        group,
+        x_eval=tensor(scaler.transform(x_eval), torch.float32),
+        y_eval=tensor(y_eval, torch.int64),
+        weight_eval=None if weight_eval is None else tensor(weight_eval, torch.float64),
+    )
 
 
 def choose(scores: np.ndarray, plainness: Sequence[float], near_ties: bool = True) -> tuple[int, int]:

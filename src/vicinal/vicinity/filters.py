@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from vicinal.core import Component, InputError, MixedBatch, check_features, check_labels, nearest_rows
@@ -38,9 +39,11 @@ class ManifoldIntrusion(Filter):
     labels_: Tensor
 
     def fit(self, x: Any, y: Any, n_classes: int | None = None, sample_weight: Any = None) -> Self:
-        """Keep the training rows and their classes."""
-        self.points_ = check_features(x).detach().flatten(1)
-        self.labels_ = check_labels(y, n_classes, rows=len(self.points_))[0].to(self.points_.device)
+        """Keep the training rows of positive weight and their classes."""
+        points = check_features(x).detach().flatten(1)
+        labels = check_labels(y, n_classes, rows=len(points))[0].to(points.device)
+        kept = slice(None) if sample_weight is None else torch.as_tensor(sample_weight).to(points.device) > 0
+        self.points_, self.labels_ = points[kept], labels[kept]
         return self
 
     def keep(self, batch: MixedBatch) -> Tensor:

@@ -147,6 +147,8 @@ class BaseVicinity(Component):
             return x, y.to(x)
         if k is None:
             raise InputError("the number of classes is not known; call `fit(x, y)`, or give `n_classes=`.")
+        if look and y.is_floating_point() and not bool((y == y.floor()).all()):
+            raise InputError("`y` of shape (B,) must hold whole class indices; give soft labels as rows (B, K).")
         if look and (int(y.min()) < 0 or int(y.max()) >= k):
             raise InputError(f"`y` must lie in 0..{k - 1}, got {int(y.min())}..{int(y.max())}.")
         rows = torch.zeros(len(y), k, dtype=x.dtype, device=x.device)
@@ -273,7 +275,7 @@ def _take(values: Tensor, index: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _ChosenBatch(MixedBatch):
-    """A mixed batch that remembers which vicinity each batch came from: `choice` (...,)."""
+    """A mixed batch that remembers which vicinity each batch came from: `choice` (...,), counted over leaves."""
 
     choice: Tensor
 
@@ -324,19 +326,21 @@ class Choice(BaseVicinity):
     ) -> MixedBatch:
         """Draw mixed batches; see `BaseVicinity.draw_rows`."""
         lead = rows.shape[:-2]
-        weights = torch.tensor(self._weights(), device=x.device if generator is None else "cpu")
+        weights = torch.tensor(self._weights(), dtype=torch.float32, device=x.device if generator is None else "cpu")
         choice = torch.multinomial(weights, max(1, lead.numel()), replacement=True, generator=generator)
         choice = choice.reshape(lead).to(x.device)
         members = self._members()
+        # A member may itself be a choice, so what a batch remembers counts the vicinities at the bottom.
+        sizes = torch.tensor([len(_leaves([member])) for member in members], device=x.device)
+        first = sizes.cumsum(0) - sizes
         if choice.ndim == 0 and not torch.compiler.is_compiling():
             batch = members[int(choice)].draw_rows(x, rows, valid, generator)
             parts = {name: getattr(batch, name) for name in _FIELDS}
-        else:
-            batches = [member.draw_rows(x, rows, valid, generator) for member in members]
-            parts = {
-                name: _select(choice, [getattr(batch, name) for batch in batches]) for name in _FIELDS
-            }
-        return _ChosenBatch(**parts, choice=choice)
+            return _ChosenBatch(**parts, choice=first.take(choice) + _inner(batch))
+        batches = [member.draw_rows(x, rows, valid, generator) for member in members]
+        parts = {name: _select(choice, [getattr(batch, name) for batch in batches]) for name in _FIELDS}
+        inner = _select(choice, [torch.zeros_like(choice) + _inner(batch) for batch in batches])
+        return _ChosenBatch(**parts, choice=first.take(choice) + inner)
 
     def label(self, batch: MixedBatch) -> Tensor:
         """Label a batch by the vicinity that drew it; see `BaseVicinity.label`."""
@@ -357,11 +361,21 @@ class Choice(BaseVicinity):
 def _select(choice: Tensor, options: list[Tensor]) -> Tensor:
     result = options[0]
     for i, option in enumerate(options[1:], 1):
-        result = torch.where((choice == i).reshape(*choice.shape, *[1] * (option.ndim - choice.ndim)), option, result)
+        result = torch.where((choice == i).reshape([*choice.shape, *[1] * (option.ndim - choice.ndim)]), option, result)
     return result
 
 
+def _leaves(members: Sequence[BaseVicinity]) -> list[BaseVicinity]:
+    parts = (_leaves(m._members()) if isinstance(m, Choice) else [m] for m in members)
+    return [leaf for part in parts for leaf in part]
+
+
+def _inner(batch: MixedBatch) -> Tensor | int:
+    return batch.choice if isinstance(batch, _ChosenBatch) else 0
+
+
 def _label_chosen(members: Sequence[BaseVicinity], batch: MixedBatch) -> Tensor:
+    members = _leaves(members)
     if not isinstance(batch, _ChosenBatch):
         raise InputError("this batch was not drawn by a `OneOf`; label it with the vicinity that drew it.")
     if batch.choice.ndim == 0 and not torch.compiler.is_compiling():

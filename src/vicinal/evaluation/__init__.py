@@ -1,0 +1,13 @@
+"""Evaluation: how good and how honest predicted probabilities are, and whether a difference means anything."""
+
+from vicinal.evaluation.metrics import METRICS, expected_calibration_error, reliability_bins, score_probabilities
+from vicinal.evaluation.paired import PairedDifference, paired_difference
+
+__all__ = [
+    "METRICS",
+    "PairedDifference",
+    "expected_calibration_error",
+    "paired_difference",
+    "reliability_bins",
+    "score_probabilities",
+]
