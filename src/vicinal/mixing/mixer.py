@@ -73,7 +73,8 @@ class CutMixer(Mixer):
             pasted = cut.reshape(*lam.shape, *[1] * (features - 2), *cut.shape[-2:])
         else:
             cut = pasted = _columns(lam, x_a.shape[-1], generator)
-        kept = 1 - cut.flatten(lam.ndim).float().mean(-1).to(lam.dtype)
+        exact = torch.promote_types(lam.dtype, torch.float32)  # a count of pixels does not fit into float16
+        kept = 1 - cut.flatten(lam.ndim).to(exact).mean(-1).to(lam.dtype)
         return torch.where(pasted, x_b, x_a), kept
 
 

@@ -10,9 +10,9 @@ Each is a plain function of assertions with fixed seeds; it needs no test framew
 
 from vicinal.testing.components import check_component
 from vicinal.testing.densities import check_density
-
-
-
+from vicinal.testing.labelers import check_labeler
+from vicinal.testing.mixing import check_mixer, check_pairing, check_ratio
+from vicinal.testing.vicinities import check_vicinity
 
 __all__ = [
     "check_component",

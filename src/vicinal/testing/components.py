@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vicinal.core import Component, load, save
 
-__all__ = ["assert_close", "check_component", "label_rows", "table"]
+__all__ = ["check_component"]
 
 Part = TypeVar("Part", bound=Component)
 
@@ -46,7 +46,9 @@ def check_component(component: Part, fit: Callable[[Part], object], answer: Call
     fit(first)
     fit(second)
     assert first.key() == key, f"{name}: `fit` must leave the parameters alone; fitted values end in an underscore."
-    stray = {a for a in vars(first) if not a.endswith("_") and not a.startswith("_")} - set(first.get_params(deep=False))
+    stray = {a for a in vars(first) if not a.endswith("_") and not a.startswith("_")} - set(
+        first.get_params(deep=False)
+    )
     assert not stray, f"{name}: fitted attributes must end in an underscore to be saved, got {sorted(stray)}."
     expected = answer(first)
     assert_close(answer(second), expected, f"{name}: two fits to the same rows must agree", 0.0)
@@ -108,4 +110,17 @@ def assert_simplex(rows: Tensor, rule: str) -> None:
     """Assert that rows (..., K) are finite, nowhere negative, and sum to one within their dtype's rounding."""
     assert bool(torch.isfinite(rows).all()), f"{rule}: label rows must be finite."
     assert bool((rows >= 0).all()), f"{rule}: label rows must not be negative, got {float(rows.min()):.3g}."
-    assert_close(rows.sum(-1), torch.ones_like(rows[..., 0]), f"{rule}: label rows must sum to one", ROUNDING[rows.dtype])
+    assert_close(
+        rows.sum(-1), torch.ones_like(rows[..., 0]), f"{rule}: label rows must sum to one", ROUNDING[rows.dtype]
+    )
+
+
+def assert_raises(error: type[Exception], call: Callable[[], object], rule: str) -> None:
+    """Assert that a call raises an error of this kind, and that its message is a sentence."""
+    message = None
+    try:
+        call()
+    except error as raised:
+        message = str(raised)
+    assert message is not None, f"{rule}, by raising {error.__name__}."
+    assert len(message.split()) > 3, f"{rule}, in words, got {message!r}."

@@ -8,7 +8,15 @@ from torch import Tensor
 
 from vicinal.core import InputError
 from vicinal.densities import Density
-from vicinal.testing.components import FLOATS, assert_close, assert_simplex, check_component, label_rows, table
+from vicinal.testing.components import (
+    FLOATS,
+    assert_close,
+    assert_raises,
+    assert_simplex,
+    check_component,
+    label_rows,
+    table,
+)
 
 __all__ = ["check_density"]
 
@@ -20,9 +28,9 @@ def check_density(density: Density) -> None:
     - Samples, where it can be sampled, have the moments of the density that was integrated.
     - A batch equals a loop, classes and training rows may come in any order, a row of weight 2 equals two rows.
     - A class without rows gets log p = -inf and posterior 0; points in any float dtype get log p in double precision.
-    - Posteriors are finite and on the simplex far away, and for tables with a class of one row, copies of rows, constant or
-      collinear columns, and scales from 1e-6 to 1e6; shifting all features changes none.
-    - It is a component (`check_component`), and it says so when it was not fitted or the features are not those of `fit`.
+    - Posteriors are finite and on the simplex far away, and for tables with a class of one row, copies of rows,
+      constant or collinear columns, and scales from 1e-6 to 1e6; shifting all features changes none.
+    - It is a component (`check_component`), and says so when it was not fitted or the features are not those of `fit`.
 
     Args:
         density: not fitted; it is cloned, never changed.
@@ -60,17 +68,27 @@ def _check_shapes(density: Density) -> None:
     fitted = clone(density).fit(x, y)
     queries = table(7, 4, 3, seed=1)[0]
     whole = fitted.log_prob(queries)
-    assert whole.shape == (7, 3), f"{name}: log_prob of 7 points and 3 classes must be (7, 3), got {tuple(whole.shape)}."
+    assert whole.shape == (7, 3), (
+        f"{name}: log_prob of 7 points and 3 classes must be (7, 3), got {tuple(whole.shape)}."
+    )
     assert fitted.log_prob(queries[:0]).shape == (0, 3), f"{name}: log_prob of no points must be (0, 3)."
     loop = torch.cat([fitted.log_prob(row[None]) for row in queries])
     assert_close(whole, loop, f"{name}: a batch must equal a loop over its rows", 1e-9)
     for dtype in FLOATS:
         given = queries.to(dtype)
         log_p = fitted.log_prob(given)
-        assert log_p.dtype == torch.float64, f"{name}: log_prob of {dtype} must be in double precision, got {log_p.dtype}."
-        assert_close(log_p, fitted.log_prob(given.double()), f"{name}: log_prob must not depend on the points' dtype", 1e-9)
-        assert fitted.posterior(given).dtype == dtype, f"{name}: posterior must come in the dtype of the points, {dtype}."
-        assert torch.isfinite(clone(density).fit(x.to(dtype), y).log_prob(given)).all(), f"{name}: must fit {dtype} rows."
+        assert log_p.dtype == torch.float64, (
+            f"{name}: log_prob of {dtype} must be in double precision, got {log_p.dtype}."
+        )
+        assert_close(
+            log_p, fitted.log_prob(given.double()), f"{name}: log_prob must not depend on the points' dtype", 1e-9
+        )
+        assert fitted.posterior(given).dtype == dtype, (
+            f"{name}: posterior must come in the dtype of the points, {dtype}."
+        )
+        assert torch.isfinite(clone(density).fit(x.to(dtype), y).log_prob(given)).all(), (
+            f"{name}: must fit {dtype} rows."
+        )
     images = clone(density).fit(x.reshape(45, 1, 2, 2), y).log_prob(queries.reshape(7, 1, 2, 2))
     assert_close(images, whole, f"{name}: rows of any shape must count as flat rows", 1e-12)
     arrays = clone(density).fit(x.numpy(), y.numpy()).log_prob(queries)
@@ -178,9 +196,10 @@ def _check_shift(density: Density) -> None:
 
 
 def _grid(x: Tensor, steps: int) -> tuple[Tensor, float]:
-    """Return points (steps^D, D) of a grid that holds the rows with ten standard deviations to spare, and a cell's volume."""
+    """Return points (steps^D, D) of a grid ten standard deviations wider than the rows, and a cell's volume."""
     reach = 10 * x.std(0)
-    axes = [torch.linspace(float(a), float(b), steps, dtype=x.dtype) for a, b in zip(x.amin(0) - reach, x.amax(0) + reach)]
+    low, high = (x.amin(0) - reach).tolist(), (x.amax(0) + reach).tolist()
+    axes = [torch.linspace(a, b, steps, dtype=x.dtype) for a, b in zip(low, high, strict=True)]
     cell = math.prod(float(axis[1] - axis[0]) for axis in axes)
     return torch.cartesian_prod(*axes).reshape(-1, len(axes)), cell
 
@@ -203,7 +222,7 @@ def _check_samples(density: Density) -> None:
     name, (x, y), n = _name(density), table(40, 2, 2), 20_000
     fitted = clone(density).fit(x, y)
     if type(density)._sample is Density._sample:
-        _expect(InputError, lambda: fitted.sample(3), f"{name}: must say that it can't be sampled")
+        assert_raises(InputError, lambda: fitted.sample(3), f"{name}: must say that it can't be sampled")
         return
     points, cell = _grid(x, 321)
     for c in range(2):
@@ -214,7 +233,9 @@ def _check_samples(density: Density) -> None:
         assert drawn.shape == (n, 2), f"{name}: {n} samples of 2 features must be ({n}, 2), got {tuple(drawn.shape)}."
         assert bool((label == c).all()), f"{name}: samples must be of the classes given."
         unit = spread.diagonal().sqrt()
-        assert_close(drawn.mean(0) / unit, mean / unit, f"{name}: samples must have the density's mean", 5 / math.sqrt(n))
+        assert_close(
+            drawn.mean(0) / unit, mean / unit, f"{name}: samples must have the density's mean", 5 / math.sqrt(n)
+        )
         scale = unit[:, None] * unit
         rule = f"{name}: samples must have the density's covariance"
         assert_close(drawn.T.cov() / scale, spread / scale, rule, 10 / math.sqrt(n))
@@ -228,19 +249,12 @@ def _check_samples(density: Density) -> None:
 
 def _check_errors(density: Density) -> None:
     name, (x, y) = _name(density), table(12, 2, 2)
-    _expect(InputError, lambda: clone(density).log_prob(x), f"{name}: must say that it is not fitted")
+    assert_raises(InputError, lambda: clone(density).log_prob(x), f"{name}: must say that it is not fitted")
     fitted = clone(density).fit(x, y)
-    _expect(InputError, lambda: fitted.log_prob(x[:, :1]), f"{name}: must refuse points of other features")
-    _expect(InputError, lambda: fitted.log_prob(x[0]), f"{name}: must refuse a point without a batch axis")
-    _expect(InputError, lambda: clone(density).fit(x * torch.nan, y), f"{name}: must refuse NaN")
-    _expect(InputError, lambda: clone(density).fit(x, y[1:]), f"{name}: must refuse rows and classes of other lengths")
-    _expect(InputError, lambda: fitted.posterior(x, temperature=0.0), f"{name}: must refuse a temperature of 0")
-
-
-def _expect(error: type[Exception], call: object, rule: str) -> None:
-    assert callable(call)
-    try:
-        call()
-    except error:
-        return
-    raise AssertionError(f"{rule}, by raising {error.__name__}.")
+    assert_raises(InputError, lambda: fitted.log_prob(x[:, :1]), f"{name}: must refuse points of other features")
+    assert_raises(InputError, lambda: fitted.log_prob(x[0]), f"{name}: must refuse a point without a batch axis")
+    assert_raises(InputError, lambda: clone(density).fit(x * torch.nan, y), f"{name}: must refuse NaN")
+    assert_raises(
+        InputError, lambda: clone(density).fit(x, y[1:]), f"{name}: must refuse rows and classes of other lengths"
+    )
+    assert_raises(InputError, lambda: fitted.posterior(x, temperature=0.0), f"{name}: must refuse a temperature of 0")

@@ -1,0 +1,163 @@
+"""`vicinal compare`, `vicinal methods`, `vicinal tables`."""
+
+import json
+import os
+import secrets
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import vicinal
+from vicinal.core import InputError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="vicinal",
+    help="Mixup, done right: vicinal training guided by generative models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends it with status 2 and one line."""
+    try:
+        app()
+    except (InputError, ImportError) as error:
+        _complain(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _complain("interrupted before the first trial was done; nothing was written.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has closed it, as `| head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _complain(message: str) -> None:
+    from vicinal.cli.terminal import plain  # noqa: PLC0415 - rich is slow to import
+
+    print(f"vicinal: {plain(message)}", file=sys.stderr)  # noqa: T201 - the command's own output
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vicinal {vicinal.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _vicinal(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("compare")
+def compare_command(  # noqa: PLR0917 - one parameter an option
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A bundled table (`vicinal tables`), a file (csv, tsv, parquet, feather, arff), or openml:ID."
+        ),
+    ],
+    target: Annotated[str | None, typer.Option(help="The column that holds the class.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Names with commas between; default all (`vicinal methods`).")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="linear or mlp.", show_default="linear")] = None,
+    protocol: Annotated[
+        str, typer.Option(help="tuned: as a practitioner would; paper: as the GenLabel paper did.")
+    ] = "tuned",
+    trials: Annotated[int, typer.Option(min=1, help="Random splits into training and test rows.")] = 5,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Folds of the cross-validation.", show_default="the protocol's")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of splits, weights and pairs.")] = 0,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON; - for the terminal.")
+    ] = None,
+    report: Annotated[
+        str, typer.Option(metavar="FILE", help="Where the HTML report goes; 'none' for nowhere.")
+    ] = "report.html",
+    device: Annotated[
+        str | None, typer.Option(help="Where to train, such as cpu or cuda.", show_default="chosen")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor table.")] = False,
+) -> None:
+    """Train plain, mixup and GenLabel classifiers on a table and show which is best, and why."""
+    from vicinal.cli.terminal import progress_bar, results_table  # noqa: PLC0415 - torch and rich are slow to import
+    from vicinal.study.compare import compare  # noqa: PLC0415
+    from vicinal.study.methods import read_methods  # noqa: PLC0415
+    from vicinal.study.protocol import read_protocol  # noqa: PLC0415
+    from vicinal.study.report import write_report  # noqa: PLC0415
+    from vicinal.study.summary import summarize  # noqa: PLC0415
+    from vicinal.study.trials import read_problem  # noqa: PLC0415
+
+    chosen = read_methods(methods)
+    problem = read_problem(source, target)
+    plan = read_protocol(protocol, network, problem.name if problem.synthetic else None, folds)
+    for path in (json_file, report):
+        _check_writable(path)
+    # What a person reads goes to stderr where stdout carries JSON.
+    console = Console(stderr=json_file == "-", quiet=quiet, highlight=False)
+    with progress_bar(problem.name, Console(stderr=True, quiet=quiet)) as tell:
+        result = compare(problem, chosen, plan, trials=trials, seed=seed, device=device, report=tell)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=RuntimeWarning)
+        summary = summarize(result, sys.argv[1:])
+    results_table(summary, console)
+    if json_file == "-":
+        sys.stdout.write(json.dumps(summary, indent=2) + "\n")
+    elif json_file is not None:
+        _write(Path(json_file), json.dumps(summary, indent=2) + "\n")
+    if report != "none":
+        console.print(f"\nreport: {write_report(summary, report)}", markup=False, soft_wrap=True)
+
+
+@app.command("methods")
+def methods_command() -> None:
+    """List the methods that `compare` knows."""
+    from vicinal.cli.terminal import two_columns  # noqa: PLC0415
+    from vicinal.study.methods import METHODS  # noqa: PLC0415
+
+    two_columns({m.name: f"{m.summary} ({m.reference})" for m in METHODS.values()})
+
+
+@app.command("tables")
+def tables_command() -> None:
+    """List the tables and synthetic problems that come along."""
+    from vicinal.cli.terminal import two_columns  # noqa: PLC0415
+    from vicinal.data import SYNTHETIC, bundled_tables  # noqa: PLC0415
+
+    synthetic = {
+        name: f"synthetic, {p.n_classes} classes, {p.n_features} features, {p.train_per_class} training rows a class"
+        for name, p in SYNTHETIC.items()
+    }
+    two_columns({**bundled_tables(), **synthetic})
+
+
+def _check_writable(path: str | None) -> None:
+    """Say before a long run what would only fail at its end."""
+    if path in (None, "-", "none"):
+        return
+    assert path is not None  # noqa: S101 - for the type checker
+    parent = Path(path).resolve().parent
+    if Path(path).is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"can't write {path}: give a file name in a folder that exists and can be written to.")
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
