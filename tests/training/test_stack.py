@@ -118,14 +118,6 @@ def test_keep_best_keeps_the_best_checkpoint():
         assert float(kept) == pytest.approx(best, rel=1e-4)
 
 
-def test_patience_stops_and_marks_what_was_not_reached():
-    groups = [group_of(30, 3, {"trial": 0})]
-    fit = fit_stack(groups, [Setting(vc.Vanilla(), 1.0)], epochs=400, checkpoints=range(5, 401, 5), patience=3)
-    reached = np.isfinite(fit.log_loss[0, 0])
-    assert reached.any()
-    assert not reached.all()
-
-
 def test_a_batch_that_the_filter_empties_costs_nothing():
     x = torch.tensor([[-1.0], [0.0], [1.0]])
     group = Group(x, torch.tensor([0, 1, 0]), 2, x, torch.tensor([0, 1, 0]), address={"trial": 0})

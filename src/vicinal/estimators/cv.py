@@ -53,7 +53,7 @@ class VicinalClassifierCV(NetworkClassifier):
         hidden: widths of hidden layers; () is logistic regression.
         weight_decay: L2 penalty, as in torch's optimisers.
         batch_size: rows in a batch.
-        epochs: most epochs; 'auto' makes 2,000 steps, at least 5 epochs.
+        epochs: most epochs; 'auto' makes 1,000 steps, at least 5 epochs.
         cv: number of stratified folds, at least 2 (fewer where no class has that many rows); or a scikit-learn splitter, or
             an iterable of (training, held-out) indices.
         scoring: 'log_loss' or 'accuracy', on held-out rows.
@@ -115,7 +115,7 @@ class VicinalClassifierCV(NetworkClassifier):
         read = read_rows(self, X, y, sample_weight)
         rows = canonical(read)
         n, k, seed = len(rows.x), len(rows.classes), seed_of(self.random_state)
-        epochs = auto_epochs(n, self.batch_size, 2000) if isinstance(self.epochs, str) else self.epochs
+        epochs = auto_epochs(n, self.batch_size) if isinstance(self.epochs, str) else self.epochs
         candidates = list(self.candidates) if self.candidates is not None else default_candidates()
         numbered = list(product(range(len(candidates)), self.learning_rates))
         settings = [Setting(candidates[i], rate, self.weight_decay) for i, rate in numbered]
@@ -128,7 +128,7 @@ class VicinalClassifierCV(NetworkClassifier):
         ]  # fmt: skip
         common: dict[str, Any] = {"hidden": self.hidden, "batch_size": self.batch_size, "optimizer": Optimizer()}
         points = checkpoint_epochs(epochs)
-        trials = fit_stack(folds, settings, epochs=epochs, checkpoints=points, patience=5, **common)
+        trials = fit_stack(folds, settings, epochs=epochs, checkpoints=points, **common)
         scores = trials.log_loss if self.scoring == "log_loss" else 1 - trials.accuracy
         best, point = choose(scores, [plainness(s.vicinity) for s in settings])
         self._report(trials.log_loss, trials.accuracy, scores, numbered, points)

@@ -203,7 +203,6 @@ class _Portion:
             epochs=self.epochs,
             checkpoints=self.points,
             keep_best=None if protocol.folds else protocol.scoring,
-            patience=6 if protocol.points else None,
             report=self._tell(0.0, 0.9),
             **common,
         )

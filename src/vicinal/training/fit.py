@@ -4,9 +4,11 @@ Replicas are gathered into stacks: those that mix in the same way share batches,
 run side by side. Which replicas run together changes nothing: each equals the same replica trained alone.
 """
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -79,7 +81,6 @@ def fit_stack(
     epochs: int = 100,
     checkpoints: Sequence[int] = (),
     keep_best: str | None = None,
-    patience: int | None = None,
     initial: Sequence[MLP] | None = None,
     report: Report | None = None,
 ) -> Fit:
@@ -95,7 +96,6 @@ def fit_stack(
         checkpoints: epochs after which to evaluate on the groups' evaluation rows.
         keep_best: 'accuracy' or 'log_loss' keeps each replica's weights of its best checkpoint (GenLabel, section E.2)
             instead of those of its last epoch.
-        patience: stop when, for this many checkpoints, no group's best log loss over its settings has fallen.
         initial: networks to start from, one per group; default fresh ones, seeded by the groups' addresses.
         report: called now and then with a `Progress`.
 
@@ -129,16 +129,43 @@ def fit_stack(
         np.full(shape, np.nan),
         np.zeros(shape),
     )
-    bunches = _bunches(groups, plan, batch_size)
+    threads = torch.get_num_threads()
+    bunches = _split(_bunches(groups, plan, batch_size), threads)
     total = sum(count_batches(group, batch_size) for group in groups) * epochs * replicas
-    done = 0
-    for bunch in bunches:
+    told, lock, halt = [0], threading.Lock(), threading.Event()
+
+    def run(bunch: _Bunch) -> None:
         runner = _Runner(groups, plan, bunch, hidden, optimizer, batch_size, initial)
-        for steps, loss in runner.run(result, epochs, keep_best, patience):
-            done += steps
-            if report is not None:
-                report(Progress(done, total, loss))
+        for steps, loss in runner.run(result, epochs, keep_best):
+            with lock:
+                told[0] += steps
+                if report is not None:
+                    report(Progress(told[0], total, loss))
+            if halt.is_set():
+                return
+
+    # Many small operations gain nothing from threads inside each and lose much where cores are busy, so stacks run side by
+    # side instead, each on one thread.
+    torch.set_num_threads(1 if len(bunches) > 1 or not hidden else threads)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                list(pool.map(run, bunches))
+            finally:
+                halt.set()
+    finally:
+        torch.set_num_threads(threads)
     return result
+
+
+def _split(bunches: list[_Bunch], pieces: int) -> list[_Bunch]:
+    """Split bunches by groups into about equal pieces, the longest first."""
+    parts = []
+    for bunch in bunches:
+        n = min(pieces, len(bunch.groups))
+        for i in range(n):
+            parts.append(_Bunch(bunch.groups[i::n], bunch.settings[i::n]))
+    return sorted(parts, key=lambda part: -sum(map(len, part.settings)))
 
 
 def _bunches(groups: Sequence[Group], plan: list[list[Setting]], batch_size: int) -> list[_Bunch]:
@@ -231,7 +258,7 @@ class _Runner:
                     targets[:, s, t, : block.x.shape[1]] = block.targets[key]
         return x, targets, weight
 
-    def run(self, result: Fit, epochs: int, keep_best: str | None, patience: int | None) -> Iterator[tuple[int, float]]:
+    def run(self, result: Fit, epochs: int, keep_best: str | None) -> Iterator[tuple[int, float]]:
         """Train; yield (replica steps, training loss) after each block."""
         stack, batches = self.stack, self.sources[0].batches
         ends: dict[int, Tensor] = {}
@@ -239,11 +266,9 @@ class _Runner:
         for end in own.unique().tolist():
             ends[int(end)] = own == end
         best = torch.full(own.shape, torch.inf, dtype=torch.float64)
-        waiting, leader = 0, np.full(len(self.groups), np.inf)
         epoch, loss = 0, torch.tensor(torch.nan)
         streams = [source.blocks(epochs) for source in self.sources]
-        stopped = False
-        while epoch < epochs and not stopped:
+        while epoch < epochs:
             started = time.perf_counter()
             x, targets, weight = self._join([next(stream) for stream in streams])
             stack.prepare(x, targets, weight)
@@ -263,14 +288,8 @@ class _Runner:
                         better = score < best
                         best = torch.where(better, score, best)
                         self._keep(better)
-                    falls = log_loss.min(1) < leader - 1e-4
-                    leader = np.minimum(leader, log_loss.min(1))
-                    waiting = 0 if falls.any() else waiting + 1
-                    stopped = patience is not None and waiting >= patience
-                if not keep_best and (epoch in ends or stopped):
-                    self._keep(own >= epoch if stopped else ends[epoch])
-                if stopped:
-                    break
+                if not keep_best and epoch in ends:
+                    self._keep(ends[epoch])
             last = len(x) - 1
             loss = stack.loss(x[last], targets[last], weight[last])
             self.seconds += (time.perf_counter() - started) / self.seconds.size
