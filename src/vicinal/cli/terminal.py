@@ -15,12 +15,12 @@ __all__ = ["plain", "progress_bar", "results_table", "two_columns"]
 LONGEST = 200
 
 COLUMNS = {
-    "accuracy": ("accuracy %", 100, 2, True),
-    "log_loss": ("log loss", 1, 3, True),
-    "brier": ("Brier", 1, 3, False),
-    "ece": ("ECE %", 100, 1, False),
+    "accuracy": ("accuracy %", 100, 2, 1),
+    "log_loss": ("log loss", 1, 3, 2),
+    "brier": ("Brier", 1, 3, None),
+    "ece": ("ECE %", 100, 1, None),
 }
-"""Title, unit, digits and whether the spread over trials is shown."""
+"""Title, unit, digits of the mean, and of the spread over trials if it is shown."""
 
 WORDS = {"better": "better", "worse": "worse", "no clear difference": "≈"}
 
@@ -66,19 +66,19 @@ def results_table(summary: Mapping[str, Any], console: Console) -> None:
     )
     for note in summary["notes"]:
         console.print(Text(f"note: {plain(note)}", style="dim"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("method", no_wrap=True)
-    for title in (*(title for title, *_ in COLUMNS.values()), "seconds"):
+    for title in (*(title for title, *_ in COLUMNS.values()), "s"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column(f"vs {baseline}", no_wrap=True)
+    table.add_column("vs " + baseline if len(baseline) < 9 else "vs first", no_wrap=True)
     methods = summary["methods"]
     for name, m in methods.items():
         cells = []
         for metric, (_, scale, digits, spread) in COLUMNS.items():
             mean, values = m[metric]["mean"], [other[metric]["mean"] for other in methods.values()]
             text = f"{mean * scale:.{digits}f}"
-            if spread and len(m[metric]["trials"]) > 1:
-                text += f" ± {m[metric]['std'] * scale:.{digits}f}"
+            if spread is not None and len(m[metric]["trials"]) > 1:
+                text += f" ± {m[metric]['std'] * scale:.{spread}f}"
             best = max(values) if metric == "accuracy" else min(values)
             cells.append(Text(text, style="bold green" if mean == best else ""))
         verdict = "" if name == baseline else WORDS.get(verdicts.get((name, "log_loss"), ""), "")

@@ -28,7 +28,7 @@ FORMAT = 1
 class Component(BaseEstimator):  # type: ignore[misc]
     """Abstract: parameters in `__init__`, fitted attributes with a trailing underscore.
 
-    A fitted attribute is a tensor, an array, a component, a plain value (number, text, None), or a list of these.
+    A fitted attribute is a tensor, an array, a component, a plain value (number, text, None), or a list or dict of these.
     """
 
     _registry: ClassVar[dict[str, type["Component"]]] = {}
@@ -87,6 +87,13 @@ def _describe(value: Any, *, fitted: bool, tensors: dict[str, Tensor] | None = N
         return {"array": _describe(torch.from_numpy(value), fitted=fitted, tensors=tensors, path=path)}
     if isinstance(value, np.ndarray):
         return {"strings": [str(v) for v in value], "dtype": "object" if value.dtype == object else "str"}
+    if isinstance(value, dict):
+        return {
+            "dict": {
+                str(name): _describe(part, fitted=fitted, tensors=tensors, path=f"{path}.{name}")
+                for name, part in value.items()
+            }
+        }
     if isinstance(value, list | tuple):
         return [_describe(v, fitted=fitted, tensors=tensors, path=f"{path}.{i}") for i, v in enumerate(value)]
     return value.item() if hasattr(value, "item") else value
@@ -98,7 +105,11 @@ def _restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(plain, dict):
         return plain
     if "tensor" in plain:
+        if plain["tensor"] not in tensors:
+            raise InputError(f"the file lacks the tensor `{plain['tensor']}` that it describes; save it again.")
         return tensors[plain["tensor"]]
+    if "dict" in plain:
+        return {name: _restore(part, tensors) for name, part in plain["dict"].items()}
     if "array" in plain:
         return _restore(plain["array"], tensors).numpy()
     if "strings" in plain:
@@ -108,6 +119,9 @@ def _restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
         raise InputError(f"the file holds a `{plain['component']}`; import the module that defines it, then load again.")
     parts = {name: _restore(part, tensors) for name, part in plain["parts"].items()}
     names = set(cls._get_param_names())
+    for name in parts.keys() - names:
+        if not name.endswith("_"):
+            raise InputError(f"`{cls.__name__}` has no parameter `{name}`; load the file with the vicinal that wrote it.")
     component = cls(**{name: part for name, part in parts.items() if name in names})
     for name, part in parts.items():
         if name not in names:

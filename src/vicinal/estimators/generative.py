@@ -52,7 +52,8 @@ class GenerativeClassifier(ClassifierMixin, Component):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities (N, K), columns in the order of `classes_`."""
         check_is_fitted(self, "density_")
-        result: np.ndarray = self.density_.posterior(torch.as_tensor(read_features(self, X)), self.prior).numpy()
+        x = torch.tensor(read_features(self, X))
+        result: np.ndarray = self.density_.posterior(x, self.prior).numpy()
         return result
 
     def predict(self, X: Any) -> np.ndarray:

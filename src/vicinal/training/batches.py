@@ -4,6 +4,7 @@ A block of epochs is drawn by one call, because thousands of small draws would c
 depends on the group's address, never on which other groups or settings run beside it.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -45,6 +46,9 @@ class Source:
         vicinity: decides the mixing; its own labeler is not used.
         labelers: by key; clones are fitted to the group's rows.
         batch_size: rows in a batch.
+
+    Attributes:
+        batches: in an epoch. seconds: spent on labels so far, by the key of their labeler.
     """
 
     def __init__(self, group: Group, vicinity: BaseVicinity, labelers: dict[str, Labeler], batch_size: int) -> None:
@@ -61,6 +65,7 @@ class Source:
         self.labelers = {
             key: clone(labeler).fit(seen, group.y, group.n_classes, group.weight) for key, labeler in labelers.items()
         }
+        self.seconds = dict.fromkeys(labelers, 0.0)
         self.rows = torch.nn.functional.one_hot(group.y, group.n_classes).to(group.x.dtype)
 
     def blocks(self, epochs: int) -> Iterator[Block]:
@@ -78,7 +83,11 @@ class Source:
             # Mixed where the rows are, seen where the network looks (Algorithm 2).
             x, x_a, x_b = (self.group.encode(part) for part in (batch.x, batch.x_a, batch.x_b))
             batch = replace(batch, x=x, x_a=x_a, x_b=x_b)
-        targets = {key: labeler(batch).to(batch.x.dtype) for key, labeler in self.labelers.items()}
+        targets = {}
+        for key, labeler in self.labelers.items():
+            started = time.perf_counter()
+            targets[key] = labeler(batch).to(batch.x.dtype)
+            self.seconds[key] += time.perf_counter() - started
         weight = batch.weight / batch.weight.sum(1, keepdim=True).clamp(min=1)
         return Block(batch.x, targets, weight)
 

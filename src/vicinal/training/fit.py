@@ -199,6 +199,7 @@ class _Runner:
         self.settings = [[plan[g][r] for r in numbers] for g, numbers in zip(bunch.groups, bunch.settings, strict=True)]
         self.bunch = bunch
         self.seconds = np.zeros((len(self.groups), len(self.settings[0])))
+        self.elapsed = 0.0
         networks = []
         for g in bunch.groups:
             group = groups[g]
@@ -235,9 +236,7 @@ class _Runner:
         self.sources = []
         for s, group in enumerate(self.groups):
             used = {key: labelers[key] for t, key in enumerate(names) if self.uses[s, t].any()}
-            started = time.perf_counter()
             self.sources.append(Source(group, self.settings[s][0].vicinity, used, batch_size))
-            self.seconds[s] += (time.perf_counter() - started) / self.seconds.shape[1]
         return names, mixture
 
     def _join(self, blocks: Sequence[Block]) -> tuple[Tensor, Tensor, Tensor]:
@@ -292,13 +291,24 @@ class _Runner:
                     self._keep(ends[epoch])
             last = len(x) - 1
             loss = stack.loss(x[last], targets[last], weight[last])
-            self.seconds += (time.perf_counter() - started) / self.seconds.size
+            self.elapsed += time.perf_counter() - started
             yield len(x) * loss.numel(), float(loss.mean())
+        self._share_seconds()
         for s, g in enumerate(self.bunch.groups):
             for slot, r in enumerate(self.bunch.settings[s]):
                 result.train_loss[g, r] = float(loss[s, slot])
                 result.seconds[g, r] = self.seconds[s, slot]
                 result._where[g, r] = (stack, self.kept, s, slot)
+
+    def _share_seconds(self) -> None:
+        """Give labels' time to the replicas that use them, and the rest to all alike."""
+        labelled = 0.0
+        for s, source in enumerate(self.sources):
+            for t, key in enumerate(self.labels):
+                if key in source.seconds:
+                    self.seconds[s] += source.seconds[key] * self.uses[s, t] / self.uses[s, t].sum()
+                    labelled += source.seconds[key]
+        self.seconds += (self.elapsed - labelled) / self.seconds.size
 
     def _keep(self, mask: Tensor) -> None:
         """Copy the current weights of the replicas in mask (S, R)."""

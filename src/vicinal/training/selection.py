@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from vicinal.labeling import LinearLabels
@@ -23,6 +23,10 @@ def split_folds(y: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarr
     Fewer folds where no class has `folds` rows; a class with fewer rows than folds is missing from some.
     """
     most = int(np.bincount(y).max())
+    if most < 2:
+        # Every class has a single row: there is nothing to stratify.
+        yield from KFold(min(folds, len(y)), shuffle=True, random_state=seed % 2**32).split(y[:, None])
+        return
     with warnings.catch_warnings():
         # scikit-learn warns of rare classes; a fold without a class is trained without it, which is what is left to do.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)

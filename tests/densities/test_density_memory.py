@@ -1,0 +1,43 @@
+"""No intermediate result grows with rows x points."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vicinal.core import nearest_rows
+from vicinal.densities import KDE, KNN, Density, Gaussian
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the largest tensor that any operation made."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for part in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(part, torch.Tensor):
+                self.numbers = max(self.numbers, part.numel())
+        return result
+
+
+@pytest.mark.parametrize("density", [KDE(), KNN(), KNN(3), Gaussian()], ids=str)
+@pytest.mark.parametrize("far", [False, True])
+def test_log_prob_works_in_tiles(density: Density, far: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6000, 2, generator=generator)
+    fitted = density.fit(x, torch.arange(6000) % 2)
+    queries = torch.randn(3000, 2, generator=generator) + (1e4 if far else 0)
+    with Largest() as seen:
+        result = fitted.log_prob(queries)
+    assert result.shape == (3000, 2)
+    assert seen.numbers <= 1.2 * 2**20, f"{seen.numbers} numbers at once, of 3000 x 3000 pairs a class"
+
+
+def test_few_points_of_many_features() -> None:
+    queries, points = torch.zeros(2000, 500), torch.eye(4, 500)
+    with Largest() as seen:
+        nearest_rows(queries, points, k=3)
+    assert seen.numbers <= 1.2 * 2**20

@@ -1,0 +1,249 @@
+"""What the estimators promise beyond scikit-learn's checks."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score, train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import vicinal as vc
+from vicinal.core import InputError
+from vicinal.densities import KDE, Gaussian
+from vicinal.estimators import (
+    GenerativeClassifier,
+    VicinalClassifier,
+    VicinalClassifierCV,
+    VicinalSampler,
+    VicinalWrapper,
+)
+
+FITTED = {
+    "classifier": VicinalClassifier(epochs=50, random_state=0),
+    "mlp": VicinalClassifier(vc.Mixup(), hidden=(16,), epochs=20, random_state=0),
+    "latent": VicinalClassifier(hidden=(16, 8), latent=True, epochs=20, random_state=0),
+    "cv": VicinalClassifierCV([vc.Vanilla(), vc.GenLabel(KDE())], (0.1,), epochs=50, cv=3, random_state=0),
+    "generative": GenerativeClassifier(KDE("silverman")),
+}
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    return X, np.array(["setosa", "versicolor", "virginica"])[y]
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_save_and_load_without_pickle(name, iris, tmp_path):
+    X, y = iris
+    model = clone(FITTED[name]).fit(X, y)
+    model.save(tmp_path / "model.safetensors")
+    again = vc.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert again.get_params(deep=False).keys() == model.get_params(deep=False).keys()
+    assert b"pickle" not in (tmp_path / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_pandas_polars_and_arrays_are_the_same(name, iris):
+    X, y = iris
+    plain, frame, polar = (clone(FITTED[name]) for _ in range(3))
+    expected = plain.fit(X.to_numpy(), y).predict_proba(X.to_numpy())
+    np.testing.assert_array_equal(frame.fit(X, pd.Series(y)).predict_proba(X), expected)
+    other = pl.from_pandas(X)
+    np.testing.assert_array_equal(polar.fit(other, pl.Series(y).to_numpy()).predict_proba(other), expected)
+    assert frame.feature_names_in_.tolist() == polar.feature_names_in_.tolist() == X.columns.tolist()
+    assert frame.classes_.tolist() == ["setosa", "versicolor", "virginica"]
+
+
+def test_columns_in_another_order_are_refused(iris):
+    X, y = iris
+    model = clone(FITTED["classifier"]).fit(X, y)
+    with pytest.raises(ValueError, match="order"):
+        model.predict(X[X.columns[::-1]])
+
+
+def test_random_state_decides(iris):
+    X, y = iris
+    a, b, c = (VicinalClassifier(epochs=20, random_state=s).fit(X, y).predict_proba(X) for s in (1, 1, 2))
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-4
+
+
+def test_row_order_does_not_matter(iris):
+    X, y = iris
+    order = np.random.default_rng(0).permutation(len(X))
+    a = VicinalClassifier(epochs=20, random_state=0).fit(X, y).predict_proba(X)
+    b = VicinalClassifier(epochs=20, random_state=0).fit(X.iloc[order], y[order]).predict_proba(X)
+    np.testing.assert_array_equal(a, b)
+
+
+def test_plain_training_agrees_with_scikit_learns_logistic_regression():
+    """An independent twin: the same penalised loss, minimised by another solver."""
+    X, y = load_wine(return_X_y=True)
+    z = StandardScaler().fit_transform(X)
+    decay = 0.02
+    ours = VicinalClassifier(
+        vc.Vanilla(), learning_rate=0.02, weight_decay=decay, epochs=3000, batch_size=1000, random_state=0
+    ).fit(X, y)
+    # torch's weight decay also shrinks the bias: here the weight of a constant column.
+    z = np.column_stack([z, np.ones(len(z))])
+    twin = LogisticRegression(C=1 / (decay * len(X)), fit_intercept=False, tol=1e-10, max_iter=5000).fit(z, y)
+    np.testing.assert_allclose(ours.predict_proba(X), twin.predict_proba(z), atol=1e-4)
+
+
+def test_grid_search_reaches_nested_parameters(iris):
+    X, y = iris
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), VicinalClassifier(vc.GenLabel(Gaussian()), epochs=30, random_state=0)),
+        {
+            "vicinalclassifier__vicinity__labeler__gamma": [0.0, 1.0],
+            "vicinalclassifier__vicinity__labeler__density__covariance": ["full", "diagonal"],
+        },
+        cv=3,
+    ).fit(X, y)
+    assert search.best_params_["vicinalclassifier__vicinity__labeler__gamma"] == 1.0
+
+
+def test_cv_is_no_worse_than_its_plainest_candidate_and_reports_what_it_did():
+    X, y = load_breast_cancer(return_X_y=True)
+    train, test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    model = VicinalClassifierCV(random_state=0).fit(train, y_train)
+    plain = VicinalClassifierCV([vc.Vanilla()], random_state=0).fit(train, y_train)
+    losses = [log_loss(y_test, m.predict_proba(test)) for m in (model, plain)]
+    assert losses[0] < losses[1] + 0.02
+    results = model.cv_results_
+    assert len(results["candidate"]) == 8 * 4
+    assert {len(v) for v in results.values()} == {32}
+    assert model.best_score_ == pytest.approx(results["mean_log_loss"].min(), abs=0.02)
+    assert model.best_params_["epochs"] == model.n_iter_
+
+
+def test_cv_prefers_what_is_clearly_better():
+    """Two Gaussians a long way apart with a third between: mixup's labels are wrong there, and the Gaussian's right."""
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 3
+    X = rng.normal(scale=0.3, size=(300, 2)) + np.array([[-3.0, 0], [0, 0], [3.0, 0]])[y]
+    model = VicinalClassifierCV([vc.Mixup(), vc.GenLabel(Gaussian())], (0.1,), hidden=(16,), random_state=0).fit(X, y)
+    assert model.best_params_["candidate"] == 1
+
+
+def test_cv_takes_splitters_and_both_scores(iris):
+    X, y = iris
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    for scoring in ("log_loss", "accuracy"):
+        model = VicinalClassifierCV(
+            [vc.Vanilla()], (0.1,), cv=folds, scoring=scoring, epochs=100, random_state=0
+        ).fit(X, y)
+        assert model.score(X, y) > 0.9
+    with pytest.raises(InputError, match="`scoring` must be one of"):
+        VicinalClassifierCV(scoring="auc").fit(X, y)
+
+
+def test_generative_classifier_is_bayes_rule():
+    from scipy.special import softmax
+    from scipy.stats import multivariate_normal
+
+    X, y = load_wine(return_X_y=True)
+    parts = [X[y == c] for c in range(3)]
+    logs = [multivariate_normal(p.mean(0), np.cov(p.T)).logpdf(X) + np.log(len(p)) for p in parts]
+    ours = GenerativeClassifier().fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(ours, softmax(np.stack(logs, 1), axis=1), atol=1e-9)
+
+
+def test_wrapper_trains_boosting_on_vicinal_points():
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    boosting = HistGradientBoostingClassifier(max_iter=50, random_state=0)
+    wrapped = VicinalWrapper(boosting, vc.GenLabel(Gaussian(shrinkage=0.1)), random_state=0)
+    assert cross_val_score(wrapped, X, y, cv=3).mean() > 0.9
+    with pytest.raises(TypeError, match="must take `sample_weight`"):
+        VicinalWrapper(KNeighborsClassifier()).fit(X, y)
+
+
+def test_wrapper_with_plain_vicinity_is_the_estimator_itself():
+    X, y = load_wine(return_X_y=True)
+    z = StandardScaler().fit_transform(X)
+    wrapped = VicinalWrapper(LogisticRegression(), vc.Vanilla(), n_draws=3, random_state=0).fit(z, y)
+    np.testing.assert_allclose(
+        wrapped.predict_proba(z), LogisticRegression().fit(z, y).predict_proba(z), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("labels", ["draw", "argmax", "expand"])
+def test_sampler(labels, iris):
+    X, y = iris
+    sampler = VicinalSampler(vc.GenLabel(Gaussian()), n_draws=3, labels=labels, random_state=0)
+    more, hard = sampler.fit_resample(X, y)
+    assert list(more.columns) == list(X.columns)
+    assert len(more) == len(hard) == len(sampler.sample_weight_) == len(sampler.soft_labels_)
+    np.testing.assert_array_equal(more.iloc[:150], X)
+    np.testing.assert_array_equal(hard[:150], y)
+    np.testing.assert_allclose(sampler.soft_labels_.sum(1), 1, atol=1e-6)
+    assert set(hard) <= set(y)
+    np.testing.assert_allclose(sampler.sample_weight_[150:].sum(), 3 * 149, rtol=1e-6)
+    if labels == "draw":
+        share = np.array([(hard[150:] == c).mean() for c in sampler.classes_])
+        np.testing.assert_allclose(share, sampler.soft_labels_[150:].mean(0), atol=0.06)
+    low, high = X.min().to_numpy() - 1e-6, X.max().to_numpy() + 1e-6
+    assert ((more >= low) & (more <= high)).all(axis=None)
+
+
+def test_sample_weight_of_two_is_a_row_twice(iris):
+    X, y = iris
+    weight = np.random.default_rng(0).integers(0, 3, len(X))
+    for model in (VicinalClassifier(epochs=20, random_state=0), VicinalWrapper(LogisticRegression(), random_state=0)):
+        a = clone(model).fit(X, y, sample_weight=weight).predict_proba(X)
+        rows = np.repeat(np.arange(len(X)), weight)
+        b = clone(model).fit(X.iloc[rows], y[rows]).predict_proba(X)
+        np.testing.assert_allclose(a, b, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        ([[1.0], [np.nan]], [0, 1], "NaN"),
+        ([[1.0], [np.inf]], [0, 1], "infinity"),
+        ([[1.0], [1e300]], [0, 1], "below 1e"),
+        ([[1.0], [2.0]], [0, 0], "at least 2 classes, got 1 class"),
+        ([[1.0], [2.0]], [0.5, 1.5], "continuous"),
+        (np.empty((0, 3)), [], "minimum of 1"),
+        ([["a"], ["b"]], [0, 1], "could not convert"),
+        ([[1.0], [2.0]], [0, 1, 1], "inconsistent"),
+    ],
+)
+@pytest.mark.parametrize("model", FITTED.values(), ids=FITTED)
+def test_hostile_input_is_refused_clearly(model, X, y, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        clone(model).fit(X, y)
+
+
+@pytest.mark.parametrize("model", FITTED.values(), ids=FITTED)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: (rng.normal(size=(2, 3)), [0, 1]),
+        lambda rng: (rng.normal(size=(12, 3)), np.arange(12) % 6),
+        lambda rng: (rng.normal(size=(6, 3)), np.arange(6)),
+        lambda rng: (np.ones((10, 3)), np.arange(10) % 2),
+        lambda rng: (rng.normal(size=(40, 300)), np.arange(40) % 2),
+        lambda rng: (rng.normal(size=(40, 1)) * np.ones((1, 4)), np.arange(40) % 2),
+        lambda rng: (rng.normal(size=(40, 3)) * [1e-6, 1, 1e6], np.arange(40) % 2),
+        lambda rng: (rng.normal(size=(40, 3)) + 1e9, np.arange(40) % 2),
+        lambda rng: (rng.normal(size=(60, 2)), [0] * 59 + [1]),
+        lambda rng: (rng.normal(size=(120, 2)), np.arange(120) % 60),
+    ],
+    ids=["two rows", "two a class", "one a class", "all equal", "wide", "copies", "scales", "offset", "rare", "many"],
+)
+def test_awkward_tables_give_finite_probabilities(model, make):
+    X, y = make(np.random.default_rng(0))
+    p = clone(model).fit(X, y).predict_proba(np.concatenate([X, X * 100]))
+    assert np.isfinite(p).all()
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
