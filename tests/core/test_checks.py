@@ -56,7 +56,9 @@ def test_large_whole_numbers_keep_their_digits(large: int) -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_features_must_be_finite(bad: float, dtype: torch.dtype) -> None:
-    with pytest.raises(InputError, match="`x` must be finite and below 1e[+]30 in magnitude, got NaN or infinite values"):
+    with pytest.raises(
+        InputError, match=r"`x` must be finite and below 1e[+]30 in magnitude, got NaN or infinite values"
+    ):
         check_features(torch.tensor([[0.0], [bad]], dtype=dtype))
 
 

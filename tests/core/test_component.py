@@ -75,19 +75,19 @@ def test_nothing_is_left_beside_the_file(saved: Path) -> None:
 def test_a_torn_file(saved: Path, share: float) -> None:
     content = saved.read_bytes()
     saved.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match="is not a safetensors file, or it is torn.*save it again"):
+    with pytest.raises(InputError, match=r"is not a safetensors file, or it is torn.*save it again"):
         load(saved)
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("Not tensors at all, but long enough for a header of some sort.")
-    with pytest.raises(InputError, match="is not a safetensors file"):
+    with pytest.raises(InputError, match=r"is not a safetensors file"):
         load(path)
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file: .*nowhere"):
+    with pytest.raises(InputError, match=r"no such file: .*nowhere"):
         load(tmp_path / "nowhere")
 
 
@@ -120,7 +120,7 @@ def test_a_tensor_is_missing(saved: Path) -> None:
     tensors = load_file(saved)
     tensors.pop(next(iter(sorted(tensors))))
     save_file(tensors, saved, metadata=text)
-    with pytest.raises(InputError, match="lacks .*save it again"):
+    with pytest.raises(InputError, match=r"lacks .*save it again"):
         load(saved)
 
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from vicinal.core import nearest_rows
 from vicinal.core import nearest as module
+from vicinal.core import nearest_rows
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 30])

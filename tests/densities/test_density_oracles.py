@@ -37,7 +37,9 @@ def test_gaussian_covariances(kind: str) -> None:
     """Numpy's covariances of each class, changed as the docstring says; shrinkage in pooled standard deviations."""
     x, y, queries = table()
     scale = x.std(0)
-    options = {"shrunk": {"shrinkage": 0.3}, "ledoit-wolf": {"shrinkage": "ledoit-wolf"}}.get(kind, {"covariance": kind})
+    options = {"shrunk": {"shrinkage": 0.3}, "ledoit-wolf": {"shrinkage": "ledoit-wolf"}}.get(
+        kind, {"covariance": kind}
+    )
     ours = Gaussian(**options).fit(x, y).log_prob(torch.tensor(queries)).numpy()
     centred = x - np.stack([x[y == c].mean(0) for c in range(3)])[y]
     for c in range(3):
@@ -88,7 +90,7 @@ def test_kde_is_scipys(bandwidth: str | float, d: int) -> None:
 
 
 def test_weighted_kde_is_scipys() -> None:
-    """Scipy's weights are shares and ours frequencies: its covariance differs by a factor, which the bandwidth takes up."""
+    """Scipy's weights are shares, ours frequencies: the covariances differ by a factor, which the bandwidth takes up."""
     x, y, queries = table()
     weight = np.random.default_rng(1).uniform(0.5, 3.0, len(x))
     ours = KDE(0.6).fit(x, y, sample_weight=weight).log_prob(torch.tensor(queries)).numpy()
@@ -256,7 +258,7 @@ def test_kernel_sums_in_single_precision() -> None:
     points = torch.tensor([[0.0], [1.0]])
     for at in (0.3, 5.0, 13.0, 40.0, 1e3):
         ours = float(log_kernel_sum(torch.tensor([[at]]), points, torch.zeros(2))[0])
-        exact = float(mp.log(mp.exp(-mpf(at) ** 2 / 2) + mp.exp(-((mpf(at) - 1) ** 2) / 2)))
+        exact = float(mp.log(mp.exp(-(mpf(at) ** 2) / 2) + mp.exp(-((mpf(at) - 1) ** 2) / 2)))
         assert ours == pytest.approx(exact, rel=1e-4), at
 
 

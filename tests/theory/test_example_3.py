@@ -20,7 +20,9 @@ from vicinal.mixing import LinearMixer
 SVM = math.pi / 4
 N = 10
 SIGMA = 0.1
-NEW = LogisticLabels(math.sqrt(2) * SIGMA)  # Example 3 writes exp(-(lam - 1/2) / sigma^2), without section 3.2's factor 2
+NEW = LogisticLabels(
+    math.sqrt(2) * SIGMA
+)  # Example 3 writes exp(-(lam - 1/2) / sigma^2), without section 3.2's factor 2
 
 
 def rows(n: int = N) -> tuple[Tensor, Tensor]:

@@ -83,6 +83,9 @@ def compare_command(  # noqa: PLR0917 - one parameter an option
     folds: Annotated[
         int | None, typer.Option(min=2, help="Folds of the cross-validation.", show_default="the protocol's")
     ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="The best epoch by held-out score, or the last.", show_default="the protocol's")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits, weights and pairs.")] = 0,
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON; - for the terminal.")
@@ -106,7 +109,7 @@ def compare_command(  # noqa: PLR0917 - one parameter an option
 
     chosen = read_methods(methods)
     problem = read_problem(source, target)
-    plan = read_protocol(protocol, network, problem.name if problem.synthetic else None, folds)
+    plan = read_protocol(protocol, network, problem.name if problem.synthetic else None, folds, keep)
     for path in (json_file, report):
         _check_writable(path)
     # What a person reads goes to stderr where stdout carries JSON.

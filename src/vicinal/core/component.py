@@ -121,7 +121,7 @@ def _restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
     names = set(cls._get_param_names())
     for name in parts.keys() - names:
         if not name.endswith("_"):
-            raise InputError(f"`{cls.__name__}` has no parameter `{name}`; load the file with the vicinal that wrote it.")
+            raise InputError(f"`{cls.__name__}` has no parameter `{name}`; upgrade vicinal with pip.")
     component = cls(**{name: part for name, part in parts.items() if name in names})
     for name, part in parts.items():
         if name not in names:

@@ -12,12 +12,20 @@ from vicinal.core import check_in, check_number, seed_at
 from vicinal.densities import KDE, Gaussian
 from vicinal.estimators.classifier import NetworkClassifier, auto_epochs
 from vicinal.estimators.rows import Rows, canonical, read_rows, seed_of
-from vicinal.training import Optimizer, Setting, choose, fit_stack, make_group, plainness, split_folds
+from vicinal.training import (
+    Optimizer,
+    Setting,
+    checkpoint_epochs,
+    choose,
+    fit_stack,
+    make_group,
+    plainness,
+    split_folds,
+)
 from vicinal.vicinity import BaseVicinity, GenLabel, Mixup, Vanilla
 
-__all__ = ["VicinalClassifierCV", "checkpoint_epochs", "default_candidates"]
+__all__ = ["VicinalClassifierCV", "default_candidates"]
 
-CHECKPOINTS = 16
 LABEL_ROWS = 500
 """Rows of a class that the default KDE keeps: labels cost rows times this, so a fit's time grows with rows, not their square."""
 
@@ -26,17 +34,6 @@ def default_candidates() -> list[BaseVicinity]:
     """Return the recipes that `VicinalClassifierCV` tries: plain training, mixup, and GenLabel by two densities."""
     densities = (Gaussian(), KDE(max_rows=LABEL_ROWS))
     return [Vanilla(), Mixup(), *(GenLabel(d, gamma) for d, gamma in product(densities, (0.4, 0.7, 1.0)))]
-
-
-def checkpoint_epochs(epochs: int, number: int = CHECKPOINTS) -> tuple[int, ...]:
-    """Return about `number` epochs between the first tenth and the last, in geometric steps.
-
-    Examples:
-        >>> checkpoint_epochs(100, 3)
-        (10, 32, 100)
-    """
-    points = np.geomspace(max(1, epochs / 10), epochs, number)
-    return tuple(sorted({int(round(p)) for p in points}))
 
 
 class VicinalClassifierCV(NetworkClassifier):

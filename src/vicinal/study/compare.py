@@ -14,7 +14,6 @@ import torch
 
 from vicinal.core import check_number, seed_at
 from vicinal.densities import Density
-from vicinal.estimators.cv import checkpoint_epochs
 from vicinal.evaluation import METRICS, score_probabilities
 from vicinal.study.methods import Method, densities_of
 from vicinal.study.protocol import Protocol
@@ -159,8 +158,7 @@ class _Portion:
         self.k = len(result.problem.labels)
         self.methods = [m for m in result.methods if m.candidates is not None]
         self.epochs = self.protocol.epochs(len(trials[0].x))
-        points = self.protocol.points
-        self.points = checkpoint_epochs(self.epochs, points) if points else tuple(range(1, self.epochs + 1))
+        self.points = self.protocol.tried(len(trials[0].x))
         # Methods share candidates (genlabel's are those of genlabel-kde): each is trained once.
         self.settings: list[Setting] = []
         self.described: list[dict[str, Any]] = []
@@ -202,7 +200,7 @@ class _Portion:
             self.settings,
             epochs=self.epochs,
             checkpoints=self.points,
-            keep_best=None if protocol.folds else protocol.scoring,
+            keep_best=None if protocol.folds or protocol.keep == "last" else protocol.scoring,
             report=self._tell(0.0, 0.9),
             **common,
         )

@@ -141,7 +141,7 @@ def check_ratio(ratio: Ratio, cdf: Callable[[Tensor], Tensor] | None = None) -> 
 def check_mixer(mixer: Mixer, between: bool = True) -> None:
     """Check all that a mixer promises.
 
-    - Points keep the endpoints' shape and dtype, lam its own, in [0, 1]; all is finite, and the endpoints stay as they are.
+    - Points keep the endpoints' shape and dtype, lam its own, in [0, 1]; all is finite, and the endpoints stay.
     - The same generator draws the same points, and without one `torch.manual_seed` decides.
     - Where `between`: every feature lies between the endpoints' own, equal endpoints give the same point back, and
       between a row of zeros and a row of ones the mean feature is 1 - lam: the lam that comes back is the share kept.

@@ -14,7 +14,7 @@ from vicinal.mixing import NoMixer
 from vicinal.training.problem import Group
 from vicinal.vicinity import BaseVicinity, Vicinity
 
-__all__ = ["choose", "make_group", "plainness", "split_folds"]
+__all__ = ["checkpoint_epochs", "choose", "make_group", "plainness", "split_folds"]
 
 
 def split_folds(y: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -75,6 +75,17 @@ def make_group(
         y_eval=tensor(y_eval, torch.int64),
         weight_eval=None if weight_eval is None else tensor(weight_eval, torch.float64),
     )
+
+
+def checkpoint_epochs(epochs: int, number: int = 16) -> tuple[int, ...]:
+    """Return about `number` epochs between the first tenth and the last, in geometric steps.
+
+    Examples:
+        >>> checkpoint_epochs(100, 3)
+        (10, 32, 100)
+    """
+    points = np.geomspace(max(1, epochs / 10), epochs, number)
+    return tuple(sorted({int(round(p)) for p in points}))
 
 
 def choose(scores: np.ndarray, plainness: Sequence[float], near_ties: bool = True) -> tuple[int, int]:
