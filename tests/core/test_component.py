@@ -108,7 +108,7 @@ def test_a_newer_format(saved: Path) -> None:
 
 def test_an_unknown_class(saved: Path) -> None:
     rewrite(saved, lambda plain: plain["root"].update(component="elsewhere.Density"))  # type: ignore[index]
-    with pytest.raises(InputError, match="holds a `elsewhere.Density`; import the module that defines it"):
+    with pytest.raises(InputError, match=r"holds a `elsewhere\.Density`; import the module that defines it"):
         load(saved)
 
 

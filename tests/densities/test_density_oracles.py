@@ -90,7 +90,7 @@ def test_kde_is_scipys(bandwidth: str | float, d: int) -> None:
 
 
 def test_weighted_kde_is_scipys() -> None:
-    """Scipy's weights are shares, ours frequencies: the covariances differ by a factor, which the bandwidth takes up."""
+    """Scipy's weights are shares, ours frequencies: the covariances differ by a factor, left to the bandwidth."""
     x, y, queries = table()
     weight = np.random.default_rng(1).uniform(0.5, 3.0, len(x))
     ours = KDE(0.6).fit(x, y, sample_weight=weight).log_prob(torch.tensor(queries)).numpy()

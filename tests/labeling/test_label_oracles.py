@@ -134,13 +134,13 @@ def test_terms_share_one_density(density: Density) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda b: LogisticLabels(0.0)(b), r"`sigma` must lie in \(0, inf\), got 0.0"),
+        (LogisticLabels(0.0), r"`sigma` must lie in \(0, inf\), got 0.0"),
         (lambda b: NeighbourLabels(0).fit([[0.0]], [0]), r"`k` must lie in \[1, inf\), got 0"),
-        (lambda b: NeighbourLabels()(b), "the neighbours' rows are not known; call `fit"),
+        (NeighbourLabels(), "the neighbours' rows are not known; call `fit"),
         (lambda b: PosteriorLabels(Gaussian(), 1.5).fit([[0.0]], [0]), r"`gamma` must lie in \[0, 1\], got 1.5"),
-        (lambda b: PosteriorLabels(Gaussian())(b), "the labels' density is not fitted; call `fit"),
+        (PosteriorLabels(Gaussian()), "the labels' density is not fitted; call `fit"),
         (
-            lambda b: PosteriorLabels(Gaussian(), prior="flat").fit([[0.0], [1.0]], [0, 1])(b),
+            PosteriorLabels(Gaussian(), prior="flat").fit([[0.0], [1.0]], [0, 1]),
             "`prior` must be one of 'uniform', 'empirical', got 'flat'",
         ),
     ],

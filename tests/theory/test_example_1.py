@@ -1,11 +1,12 @@
 """GenLabel, Example 1 and section C.1: manifold intrusion reduces mixup's margin below 1/2.
 
-Three rows on a line, (-1, e1), (0, e2), (1, e1), and the classifier y = [f, 1 - f] with f(x) = min(|x| / 2 theta, 1), whose
-margin is min(theta, 1 - theta). The expected squared error is summed over batches that vicinities draw, not retyped.
+Three rows on a line, (-1, e1), (0, e2), (1, e1), and the classifier y = [f, 1 - f] with f(x) = min(|x| / 2 theta,
+1), whose margin is min(theta, 1 - theta). The expected squared error is summed over batches that vicinities draw.
 
-With the three pairs equally likely, as the text says, the minimum lies at theta = 3/8. The 7/16 that the paper prints is the
-minimum for an intruding pair that counts half: section C.1's integral for that pair, L3 = 2 theta / 3, lacks a factor of 2
-(the squared norm has two equal parts, as its own L1 and L2 take into account; L3 = 4 theta / 3). Both are held here.
+With the three pairs equally likely, as the text says, the minimum lies at theta = 3/8. The 7/16 that the paper
+prints is the minimum for an intruding pair that counts half: section C.1's integral for that pair, L3 = 2 theta /
+3, lacks a factor of 2 (it is 4 theta / 3: the squared norm has two equal parts, as L1 and L2 there have). Both are
+held here.
 """
 
 import pytest
@@ -29,7 +30,7 @@ class Next(Pairing):
 
 
 def margin(pairing: Pairing, counts: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> float:
-    """Minimise the mean squared error over lam ~ Beta(1, 1), on a fine grid of lam; row i of a batch counts `counts[i]`."""
+    """Minimise the squared error over a fine grid of lam ~ Beta(1, 1); row i of a batch counts `counts[i]`."""
     points, labels = [], []
     for i in range(STEPS):
         mix = vc.Vicinity(pairing=pairing, ratio=Fixed((i + 0.5) / STEPS), n_classes=2, seed=i)

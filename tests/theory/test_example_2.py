@@ -1,7 +1,8 @@
 """GenLabel, Example 2 (Fig. 3): on three rows, logistic labels give the max-margin classifier and linear labels do not.
 
-The rows are (-d, d), (d, d), (-d, -d), one per class, d = 5. Softmax regression without a bias, fitted by full-batch L-BFGS to
-all pairs and a grid of lam. The margin of W is the least distance of a row from the boundary between its own class and another,
+The rows are (-d, d), (d, d), (-d, -d), one per class, d = 5. Softmax regression without a bias, fitted by full-
+batch L-BFGS to all pairs and a grid of lam. The margin of W is the least distance of a row from the boundary
+between its own class and another,
 
     margin(W) = min over classes c and k != c of (w_c - w_k)^T x_c / |w_c - w_k|,
 

@@ -1,8 +1,8 @@
 """GenLabel, Example 3 and section C.2 (Fig. 5): relabelled mixup reaches the max-margin angle, mixup does not.
 
-Rows (1, 0) and (0, 1) of class +1 and n copies of (-1, 0) of class -1; logistic regression theta = r (cos phi, sin phi), without
-a bias; phi* minimises the logistic loss over all (n + 2)^2 ordered pairs. The SVM's angle is pi / 4, and the margin of theta
-is min(cos phi, sin phi) (section C.2).
+Rows (1, 0) and (0, 1) of class +1 and n copies of (-1, 0) of class -1; logistic regression theta = r (cos phi, sin
+phi), without a bias; phi* minimises the logistic loss over all (n + 2)^2 ordered pairs. The SVM's angle is pi / 4,
+and the margin of theta is min(cos phi, sin phi) (section C.2).
 """
 
 import math

@@ -113,5 +113,5 @@ def test_contract_notices(check: Callable[[], None], complaint: str) -> None:
 
 
 def test_contract_notices_what_does_not_compile() -> None:
-    with pytest.raises(Exception, match="(?i)data-dependent|graph break|unsupported"):
+    with pytest.raises(Exception, match=r"(?i)data-dependent|graph break|unsupported"):
         check_vicinity(Counting(), workers=False)

@@ -212,8 +212,8 @@ def test_gradients_reach_the_points() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, y: vc.Mixup()(x, y), "the number of classes is not known; call `fit"),
-        (lambda x, y: vc.Mixup(n_classes=2)(x, y), r"`y` must lie in 0..1, got 0..3"),
+        (vc.Mixup(), "the number of classes is not known; call `fit"),
+        (vc.Mixup(n_classes=2), r"`y` must lie in 0..1, got 0..3"),
         (lambda x, y: vc.Mixup(n_classes=4)(x, y - 1), r"`y` must lie in 0..3, got -1..2"),
         (lambda x, y: vc.Mixup(n_classes=4)(x, y + 0.5), "`y` of shape .B,. must hold whole class indices"),
         (lambda x, y: vc.Mixup(n_classes=4)(x.to(torch.uint8), y), "`x` must be floating.*`x.float.. / 255`"),

@@ -64,7 +64,7 @@ def _vicinal(
 
 
 @app.command("compare")
-def compare_command(  # noqa: PLR0917 - one parameter an option
+def compare_command(
     source: Annotated[
         str,
         typer.Argument(

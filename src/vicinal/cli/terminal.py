@@ -26,11 +26,11 @@ WORDS = {"better": "better", "worse": "worse", "no clear difference": "≈"}
 
 
 def plain(text: object) -> str:
-    """Return text as one line without control characters, so that nothing in a table steers the terminal.
+    r"""Return text as one line without control characters, so that nothing in a table steers the terminal.
 
     Examples:
         >>> plain("a" + chr(27) + "[31mb" + chr(10) + "c")
-        'a\\ufffd[31mb c'
+        'a\ufffd[31mb c'
     """
     line = " ".join(str(text).split())
     clean = "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co") else c for c in line)

@@ -3,8 +3,8 @@
 from vicinal.core.batch import MixedBatch
 from vicinal.core.checks import InputError, check_features, check_in, check_labels, check_number
 from vicinal.core.component import Component, load, save
-from vicinal.core.nearest import nearest_rows, working_dtype
 from vicinal.core.extras import require
+from vicinal.core.nearest import nearest_rows, working_dtype
 from vicinal.core.randomness import draw_uniform, generator_at, seed_at
 
 __all__ = [

@@ -24,7 +24,13 @@ class InputError(ValueError):
 
 
 def check_number(
-    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False, whole: bool = False
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    whole: bool = False,
 ) -> None:
     """Raise unless `value` is a number in [low, high] (or (low, high] with `open_low`), and whole if asked.
 
@@ -61,22 +67,31 @@ def check_features(x: Any, name: str = "x") -> Tensor:
         TypeError: not numeric.
         InputError: no rows, NaN, infinite or too large.
     """
-    if not isinstance(x, Tensor):
-        x = np.asarray(x)
-        if x.dtype.kind not in "fiub":
-            raise TypeError(f"`{name}` must be numeric, got dtype {x.dtype}; encode text first, or use `vicinal.data`.")
+    checked: Tensor
+    if isinstance(x, Tensor):
+        checked = x
+    else:
+        array = np.asarray(x)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"`{name}` must be numeric, got {array.dtype}; encode text first, or use `vicinal.data`.")
         # torch warns of arrays that it may not write to, such as memory maps.
-        x = torch.as_tensor(x if x.flags.writeable else x.copy())
-    if not x.is_floating_point():
+        checked = torch.as_tensor(array if array.flags.writeable else array.copy())
+    if not checked.is_floating_point():
         # Single precision merges whole numbers above 2^24, such as time stamps.
-        x = x.to(working_dtype(x.device) if x.element_size() > 2 else torch.get_default_dtype())
-    if x.ndim < 2 or x.shape[0] == 0 or x.numel() == 0:
-        raise InputError(f"`{name}` must have at least one row and one feature, shape (N, ...), got {tuple(x.shape)}.")
-    largest = float(x.detach().abs().amax())  # compared as a Python number: in float16 the limit itself is infinite
+        checked = checked.to(working_dtype(checked.device) if checked.element_size() > 2 else torch.get_default_dtype())
+    if checked.ndim < 2 or checked.shape[0] == 0 or checked.numel() == 0:
+        raise InputError(
+            f"`{name}` must have at least one row and one feature, shape (N, ...), got {tuple(checked.shape)}."
+        )
+    largest = float(
+        checked.detach().abs().amax()
+    )  # compared as a Python number: in float16 the limit itself is infinite
     if not largest <= LARGEST:
         problem = f"values up to {largest:.3g}" if math.isfinite(largest) else "NaN or infinite values"
-        raise InputError(f"`{name}` must be finite and below {LARGEST:g} in magnitude, got {problem}; impute or rescale.")
-    return x
+        raise InputError(
+            f"`{name}` must be finite and below {LARGEST:g} in magnitude, got {problem}; impute or rescale."
+        )
+    return checked
 
 
 def check_labels(y: Any, n_classes: int | None = None, rows: int | None = None, name: str = "y") -> tuple[Tensor, int]:

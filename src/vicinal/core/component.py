@@ -116,7 +116,9 @@ def _restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
         return np.array(plain["strings"], dtype=plain["dtype"])
     cls = Component._registry.get(plain["component"])
     if cls is None:
-        raise InputError(f"the file holds a `{plain['component']}`; import the module that defines it, then load again.")
+        raise InputError(
+            f"the file holds a `{plain['component']}`; import the module that defines it, then load again."
+        )
     parts = {name: _restore(part, tensors) for name, part in plain["parts"].items()}
     names = set(cls._get_param_names())
     for name in parts.keys() - names:
@@ -145,7 +147,9 @@ def save(component: Component, path: str | Path, **extra: Any) -> None:
     try:
         text = json.dumps(plain)
     except TypeError as error:
-        raise InputError(f"`{type(component).__name__}` has a parameter that can't be saved without pickle: {error}.") from error
+        raise InputError(
+            f"`{type(component).__name__}` has a parameter that can't be saved without pickle: {error}."
+        ) from error
     path = Path(path)
     draft = path.with_name(path.name + ".part")
     # safetensors refuses tensors that share memory; fitted parts may share (a density and its labeler's copy).

@@ -101,7 +101,9 @@ class Density(Component):
             raise InputError(f"this {type(self).__name__} is not fitted; call `fit(x, y)` first.")
         x = torch.as_tensor(x)
         if x.ndim < 2:
-            raise InputError(f"`x` must be (B, ...), a row per point, got shape {tuple(x.shape)}; add an axis: `x[None]`.")
+            raise InputError(
+                f"`x` must be (B, ...), a row per point, got shape {tuple(x.shape)}; add an axis: `x[None]`."
+            )
         flat = x.flatten(1)
         if flat.shape[1] != self.n_features_:
             raise InputError(f"`x` must have {self.n_features_} features, as in `fit`, got {flat.shape[1]}.")

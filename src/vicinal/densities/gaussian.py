@@ -73,8 +73,10 @@ class Gaussian(Density):
     def _log_prob(self, x: Tensor) -> Tensor:
         z = torch.addmm(self.offset_, x - self.shift_, self.whiten_)
         squared = z.view(-1, self.n_classes_, self.n_features_).square_().sum(-1)
-        return torch.add(self.log_norm_, squared, alpha=-0.5)
+        result: Tensor = self.log_norm_ - squared / 2
+        return result
 
     def _sample(self, y: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(len(y), self.n_features_, generator=generator, dtype=torch.float64).to(self.mean_)
-        return self.mean_[y] + (self.root_[y] @ noise[..., None])[..., 0]
+        result: Tensor = self.mean_[y] + (self.root_[y] @ noise[..., None])[..., 0]
+        return result

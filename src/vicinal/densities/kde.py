@@ -100,7 +100,8 @@ class KDE(Density):
                 continue
             z = _whiten(self.roots_[c], u) / self.factor_[c]
             columns.append(log_kernel_sum(z, points[c] / self.factor_[c], weights[c]))
-        return torch.stack(columns, 1) + self.log_norm_
+        result: Tensor = torch.stack(columns, 1) + self.log_norm_
+        return result
 
     def _sample(self, y: Tensor, generator: torch.Generator) -> Tensor:
         first = torch.tensor([0, *self.rows_[:-1]]).cumsum(0)
@@ -109,10 +110,13 @@ class KDE(Density):
             chosen = (y.cpu() == c).nonzero()[:, 0]
             if len(chosen):
                 shares = self.log_weight_.split(self.rows_)[c].exp().cpu()
-                picked[chosen] = first[c] + torch.multinomial(shares, len(chosen), replacement=True, generator=generator)
+                picked[chosen] = first[c] + torch.multinomial(
+                    shares, len(chosen), replacement=True, generator=generator
+                )
         noise = torch.randn(len(y), self.n_features_, generator=generator, dtype=torch.float64).to(self.points_)
         z = self.points_[picked.to(y.device)] + noise * self.factor_[y][:, None]
-        return (self.roots_[y] @ z[..., None])[..., 0] * self.scale_ + self.shift_
+        result: Tensor = (self.roots_[y] @ z[..., None])[..., 0] * self.scale_ + self.shift_
+        return result
 
 
 def _thin(y: Tensor, most: int) -> Tensor:
@@ -126,7 +130,8 @@ def _thin(y: Tensor, most: int) -> Tensor:
 
 
 def _whiten(root: Tensor, u: Tensor) -> Tensor:
-    return torch.linalg.solve_triangular(root, u.T, upper=False).T
+    result: Tensor = torch.linalg.solve_triangular(root, u.T, upper=False).T
+    return result
 
 
 def log_kernel_sum(z: Tensor, points: Tensor, log_weight: Tensor) -> Tensor:

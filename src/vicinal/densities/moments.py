@@ -44,7 +44,9 @@ def class_moments(
     """Estimate the moments of every class.
 
     Args:
-        x: (N, D). y: (N,) class indices. weight: (N,) frequencies.
+        x: (N, D).
+        y: (N,) class indices.
+        weight: (N,) frequencies.
         n_classes: K; a class without rows takes the pooled moments and a count of 0.
         covariance: 'full', 'diagonal', 'spherical' or 'tied' (one within-class covariance for all classes).
         shrinkage: share in [0, 1] of the spherical covariance of the same trace, or 'ledoit-wolf'.

@@ -57,7 +57,8 @@ class NetworkClassifier(ClassifierMixin, Component):  # type: ignore[misc]
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return log probabilities (N, K)."""
-        return np.log(np.clip(self.predict_proba(X), np.finfo(float).tiny, None))
+        result: np.ndarray = np.log(np.clip(self.predict_proba(X), np.finfo(float).tiny, None))
+        return result
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of every row, (N,)."""

@@ -5,7 +5,6 @@ from itertools import product
 from typing import Any, Self
 
 import numpy as np
-
 from sklearn.model_selection import check_cv
 
 from vicinal.core import check_in, check_number, seed_at

@@ -86,9 +86,9 @@ def canonical_rows(estimator: Any, X: Any, y: Any, sample_weight: Any = None) ->
 
 def read_features(estimator: Any, X: Any) -> np.ndarray:
     """Check the rows of a prediction."""
-    X = validate_data(estimator, X, dtype=np.float64, reset=False)
-    check_features(X, "X")
-    return X
+    result: np.ndarray = validate_data(estimator, X, dtype=np.float64, reset=False)
+    check_features(result, "X")
+    return result
 
 
 def seed_of(random_state: Any) -> int:

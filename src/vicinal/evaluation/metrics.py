@@ -47,7 +47,9 @@ def reliability_bins(probabilities: np.ndarray, y: np.ndarray, bins: int = BINS)
     """Group predictions by their confidence into bins of equal width.
 
     Args:
-        probabilities: (N, K). y: (N,) class indices. bins: M.
+        probabilities: (N, K).
+        y: (N,) class indices.
+        bins: M.
 
     Returns:
         M dicts: 'low' and 'high' edge, 'count', and mean 'confidence' and 'accuracy', None for an empty bin.
@@ -80,7 +82,9 @@ def expected_calibration_error(probabilities: np.ndarray, y: np.ndarray, bins: i
     over M bins B_m of equal width of the confidence max_c p_c.
 
     Args:
-        probabilities: (N, K). y: (N,) class indices. bins: M.
+        probabilities: (N, K).
+        y: (N,) class indices.
+        bins: M.
 
     Examples:
         >>> p = np.array([[0.9, 0.1], [0.9, 0.1]])               # 90 % sure, right half of the time

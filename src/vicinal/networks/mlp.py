@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ class MLP(nn.Module):
         super().__init__()
         widths = [n_features, *hidden, n_classes]
         self.layers = nn.ModuleList()
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for fan_in, fan_out in pairwise(widths):
             layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
             bound = 1 / math.sqrt(fan_in)
             for parameter in (layer.weight, layer.bias):
@@ -58,4 +60,4 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, K) for x (B, D)."""
-        return self.layers[-1](self.features(x))
+        return cast(Tensor, self.layers[-1](self.features(x)))

@@ -7,6 +7,7 @@ choose among its own by its held-out score, train the choices on all training ro
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,7 @@ def _portions(trials: list[Trial], methods: Sequence[Method], protocol: Protocol
     """Group trials into stacked runs: all at once where that is quick, else one by one so that none is lost."""
     d, k = trials[0].x.shape[1], int(max(t.y.max() for t in trials)) + 1
     widths = [d, *protocol.hidden, k]
-    weights = sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    weights = sum(a * b for a, b in pairwise(widths))
     settings = len(protocol.learning_rates) * sum(len(m.candidates(protocol)) for m in methods if m.candidates)
     n = len(trials[0].x)
     cost = weights * settings * n * protocol.epochs(n) * max(1, protocol.folds) * len(trials)

@@ -1,7 +1,7 @@
 """Protocols: how a comparison trains, chooses and tests."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vicinal.core import check_in
 from vicinal.training import Optimizer, checkpoint_epochs
@@ -43,7 +43,7 @@ class Protocol:
     hidden: tuple[int, ...]
     learning_rates: tuple[float, ...]
     gammas: tuple[float, ...]
-    optimizer: Optimizer = Optimizer()
+    optimizer: Optimizer = field(default_factory=Optimizer)
     sigmas: tuple[float, ...] = (0.5,)
     batch_size: int = 128
     weight_decay: float = 1e-4

@@ -163,8 +163,7 @@ def _split(bunches: list[_Bunch], pieces: int) -> list[_Bunch]:
     parts = []
     for bunch in bunches:
         n = min(pieces, len(bunch.groups))
-        for i in range(n):
-            parts.append(_Bunch(bunch.groups[i::n], bunch.settings[i::n]))
+        parts += [_Bunch(bunch.groups[i::n], bunch.settings[i::n]) for i in range(n)]
     return sorted(parts, key=lambda part: -sum(map(len, part.settings)))
 
 

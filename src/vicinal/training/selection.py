@@ -48,7 +48,10 @@ def make_group(
     """Return a group of training rows, each feature standardised by them if asked.
 
     Args:
-        x: (N, D). y: (N,) class indices. n_classes: K. address: seeds the group's draws.
+        x: (N, D).
+        y: (N,) class indices.
+        n_classes: K.
+        address: seeds the group's draws.
         scale: whether to standardise.
         weight: (N,) frequencies.
         held_out: x, y and weights of the rows to evaluate on.
@@ -85,7 +88,7 @@ def checkpoint_epochs(epochs: int, number: int = 16) -> tuple[int, ...]:
         (10, 32, 100)
     """
     points = np.geomspace(max(1, epochs / 10), epochs, number)
-    return tuple(sorted({int(round(p)) for p in points}))
+    return tuple(sorted({round(float(p)) for p in points}))
 
 
 def choose(scores: np.ndarray, plainness: Sequence[float], near_ties: bool = True) -> tuple[int, int]:

@@ -129,9 +129,9 @@ class LinearStack(Stack):
     replica_axes = (0, 3)
 
     def _stack(self, networks: list[MLP], replicas: int) -> list[Tensor]:
-        layers = [network.layers[0] for network in networks]
-        start = torch.stack([torch.cat([la.weight.T, la.bias[None]]) for la in layers])  # type: ignore[operator,list-item,index]
-        return [start.detach()[..., None].expand(*start.shape, replicas).contiguous()]
+        starts = [list(network.parameters()) for network in networks]
+        start = torch.stack([torch.cat([weight.T, bias[None]]).detach() for weight, bias in starts])
+        return [start[..., None].expand(*start.shape, replicas).contiguous()]
 
     def prepare(self, x: Tensor, targets: Tensor, weight: Tensor) -> None:
         """Append the constant column, and take (w x)^T y_t for the whole block; see `Stack.prepare`."""

@@ -156,9 +156,7 @@ def LogisticMixup(  # noqa: N802
         True
     """
     rule = ManifoldIntrusion() if exclude_intrusion else None
-    return Vicinity(
-        ratio=Beta(alpha, per), labeler=LogisticLabels(sigma), filter=rule, n_classes=n_classes, seed=seed
-    )
+    return Vicinity(ratio=Beta(alpha, per), labeler=LogisticLabels(sigma), filter=rule, n_classes=n_classes, seed=seed)
 
 
 def OneOf(  # noqa: N802

@@ -122,7 +122,7 @@ class BaseVicinity(Component):
 
         Every worker, epoch and rank draws its own numbers.
         """
-        x, y = torch.utils.data.default_collate(samples)
+        x, y = torch.utils.data.default_collate(list(samples))
         return self(x, y)
 
     def _filters(self) -> bool:
@@ -131,11 +131,11 @@ class BaseVicinity(Component):
     def _check_batch(self, x: Any, y: Any) -> tuple[Tensor, Tensor]:
         x, y = torch.as_tensor(x), torch.as_tensor(y)
         if not x.is_floating_point():
-            raise InputError(f"`x` must be floating to be mixed, got {x.dtype}; convert it first, as in `x.float() / 255`.")
-        if x.ndim < 2 or y.ndim not in (1, 2) or len(x) != len(y):
             raise InputError(
-                f"`x` must be (B, ...) and `y` (B,) or (B, K), got {tuple(x.shape)} and {tuple(y.shape)}."
+                f"`x` must be floating to be mixed, got {x.dtype}; convert it first, as in `x.float() / 255`."
             )
+        if x.ndim < 2 or y.ndim not in (1, 2) or len(x) != len(y):
+            raise InputError(f"`x` must be (B, ...) and `y` (B,) or (B, K), got {tuple(x.shape)} and {tuple(y.shape)}.")
         k = self.n_classes_ if hasattr(self, "n_classes_") else self.n_classes
         # Looking at values would wait for an accelerator, and can't be compiled.
         look = x.device.type == "cpu" and not torch.compiler.is_compiling() and len(y) > 0
@@ -239,12 +239,14 @@ class Vicinity(BaseVicinity):
         batch = MixedBatch(mixed, x, x_b, rows, rows_b, lam, weight)
         if self.filter is None:
             return batch
-        weight = weight * getattr(self, "filter_", self.filter).keep(batch)
+        rule = cast(Filter, getattr(self, "filter_", self.filter))
+        weight = weight * rule.keep(batch)
         return MixedBatch(mixed, x, x_b, rows, rows_b, lam, weight)
 
     def label(self, batch: MixedBatch) -> Tensor:
         """Label a batch; see `BaseVicinity.label`."""
-        return cast(Tensor, getattr(self, "labeler_", self.labeler or _LINEAR)(batch))
+        labeler = cast(Labeler, getattr(self, "labeler_", self.labeler or _LINEAR))
+        return labeler(batch)
 
     def mixing_key(self) -> str:
         """Return what decides the draws; see `BaseVicinity.mixing_key`."""
