@@ -140,9 +140,9 @@ def test_cv_takes_splitters_and_both_scores(iris):
     X, y = iris
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     for scoring in ("log_loss", "accuracy"):
-        model = VicinalClassifierCV(
-            [vc.Vanilla()], (0.1,), cv=folds, scoring=scoring, epochs=100, random_state=0
-        ).fit(X, y)
+        model = VicinalClassifierCV([vc.Vanilla()], (0.1,), cv=folds, scoring=scoring, epochs=100, random_state=0).fit(
+            X, y
+        )
         assert model.score(X, y) > 0.9
     with pytest.raises(InputError, match="`scoring` must be one of"):
         VicinalClassifierCV(scoring="auc").fit(X, y)
@@ -172,9 +172,7 @@ def test_wrapper_with_plain_vicinity_is_the_estimator_itself():
     X, y = load_wine(return_X_y=True)
     z = StandardScaler().fit_transform(X)
     wrapped = VicinalWrapper(LogisticRegression(), vc.Vanilla(), n_draws=3, random_state=0).fit(z, y)
-    np.testing.assert_allclose(
-        wrapped.predict_proba(z), LogisticRegression().fit(z, y).predict_proba(z), atol=1e-3
-    )
+    np.testing.assert_allclose(wrapped.predict_proba(z), LogisticRegression().fit(z, y).predict_proba(z), atol=1e-3)
 
 
 @pytest.mark.parametrize("labels", ["draw", "argmax", "expand"])

@@ -18,8 +18,16 @@ from vicinal.study.trials import read_problem
 
 
 def quick(**changes) -> Protocol:
-    given = {"learning_rates": (0.1,), "gammas": (0.5, 1.0), "max_epochs": 30, "points": 4, "folds": 3, "scale": True}
-    return Protocol("tuned", "linear", (), scoring="log_loss", **{**given, **changes})
+    given = {
+        "hidden": (),
+        "learning_rates": (0.1,),
+        "gammas": (0.5, 1.0),
+        "max_epochs": 30,
+        "points": 4,
+        "folds": 3,
+        "scale": True,
+    }
+    return Protocol("tuned", "linear", scoring="log_loss", **{**given, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,9 @@ def test_splits_do_not_depend_on_the_methods():
     problem = read_problem("iris")
     few = compare(problem, read_methods("mixup"), quick(), trials=1)
     many = compare(problem, read_methods("vanilla,mixup,genlabel-kde"), quick(), trials=1)
-    np.testing.assert_allclose(few.outcomes["mixup"].probabilities[0], many.outcomes["mixup"].probabilities[0], atol=1e-5)
+    np.testing.assert_allclose(
+        few.outcomes["mixup"].probabilities[0], many.outcomes["mixup"].probabilities[0], atol=1e-5
+    )
 
 
 def test_text_dates_and_gaps_are_encoded_by_training_rows_only(tmp_path):
@@ -75,7 +85,9 @@ def test_text_dates_and_gaps_are_encoded_by_training_rows_only(tmp_path):
         }
     )
     frame.to_csv(tmp_path / "flowers.csv", index=False)
-    result = compare(read_problem(str(tmp_path / "flowers.csv"), "species"), read_methods("vanilla,genlabel"), quick(), trials=2)
+    result = compare(
+        read_problem(str(tmp_path / "flowers.csv"), "species"), read_methods("vanilla,genlabel"), quick(), trials=2
+    )
     assert np.mean(result.outcomes["vanilla"].scores["accuracy"]) > 0.8
     assert json.loads(json.dumps(summarize(result)))["dataset"]["classes"] == 3
 
@@ -125,7 +137,9 @@ def test_an_interrupt_leaves_what_is_done(monkeypatch):
         if done > 0.7:
             raise KeyboardInterrupt
 
-    result = compare(read_problem("iris"), read_methods("vanilla,generative-classifier"), quick(), trials=3, report=report)
+    result = compare(
+        read_problem("iris"), read_methods("vanilla,generative-classifier"), quick(), trials=3, report=report
+    )
     assert len(result.trials) == 2
     assert {len(o.probabilities) for o in result.outcomes.values()} == {2}
     summary = summarize(result)
@@ -170,9 +184,13 @@ def test_errors(call, message):
         lambda rng: pd.DataFrame({"a": np.ones(30), "b": rng.normal(size=30), "target": list("xyz") * 10}),
         lambda rng: pd.DataFrame(rng.normal(size=(40, 300))).add_prefix("c").assign(target=list("xy") * 20),
         lambda rng: pd.DataFrame({"a": [1.0, 2.0] * 20, "b": [1.0, 2.0] * 20, "target": list("xy") * 20}),
-        lambda rng: pd.DataFrame({"a": rng.normal(size=60) * 1e-9, "b": rng.normal(size=60) * 1e9, "target": list("xy") * 30}),
+        lambda rng: pd.DataFrame(
+            {"a": rng.normal(size=60) * 1e-9, "b": rng.normal(size=60) * 1e9, "target": list("xy") * 30}
+        ),
         lambda rng: pd.DataFrame({"a": rng.normal(size=80), "target": [f"c{i % 20}" for i in range(80)]}),
-        lambda rng: pd.DataFrame({"<script>alert(1)</script>": rng.normal(size=40), "target": ["\x1b[31mred", "../../etc"] * 20}),
+        lambda rng: pd.DataFrame(
+            {"<script>alert(1)</script>": rng.normal(size=40), "target": ["\x1b[31mred", "../../etc"] * 20}
+        ),
     ],
     ids=["eight rows", "alone", "constant", "wide", "copies", "scales", "many classes", "hostile"],
 )

@@ -6,7 +6,7 @@ import secrets
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,10 +16,12 @@ from vicinal.core import InputError
 
 __all__ = ["app", "main"]
 
+# What the command line's own parser raises; typer has it from click or brings its own copy.
+USAGE_ERRORS: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
 app = typer.Typer(
     name="vicinal",
     help="Mixup, done right: vicinal training guided by generative models.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -29,11 +31,14 @@ app = typer.Typer(
 def main() -> None:
     """Run the command; a user's mistake ends it with status 2 and one line."""
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="vicinal", standalone_mode=False))
     except (InputError, ImportError) as error:
         _complain(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
+    except USAGE_ERRORS as error:
+        _complain(f"{error.format_message().rstrip('.')}; `vicinal --help` shows what there is.")
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted before the first trial was done; nothing was written.")
         sys.exit(130)
     except BrokenPipeError:

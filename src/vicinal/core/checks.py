@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vicinal.core.nearest import working_dtype
 
-__all__ = ["InputError", "check_features", "check_in", "check_labels", "check_number"]
+__all__ = ["InputError", "check_device", "check_features", "check_in", "check_labels", "check_number"]
 
 LARGEST = 1e30
 """Features beyond this magnitude overflow when squared in single precision."""
@@ -58,6 +58,21 @@ def check_in(name: str, value: Any, options: Collection[Any]) -> None:
     """
     if value not in options:
         raise InputError(f"`{name}` must be one of {', '.join(map(repr, options))}, got {value!r}.")
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Return a device that torch can use here.
+
+    Examples:
+        >>> check_device("cpu").type
+        'cpu'
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"`device` must be one that torch can use here, got {str(device)!r}; 'cpu' always works."
+        ) from error
 
 
 def check_features(x: Any, name: str = "x") -> Tensor:

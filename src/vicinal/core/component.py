@@ -141,6 +141,15 @@ def save(component: Component, path: str | Path, **extra: Any) -> None:
 
     Raises:
         InputError: a parameter can't be written as JSON, such as a function.
+
+    Examples:
+        >>> import tempfile, torch, vicinal as vc
+        >>> density = vc.densities.Gaussian().fit(torch.tensor([[0.0], [1.0], [9.0], [8.0]]), [0, 0, 1, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(density, f"{folder}/density.safetensors")
+        ...     again = load(f"{folder}/density.safetensors")
+        >>> bool((again.log_prob(torch.zeros(1, 1)) == density.log_prob(torch.zeros(1, 1))).all())
+        True
     """
     tensors: dict[str, Tensor] = {}
     plain = {"format": FORMAT, "root": _describe(component, fitted=True, tensors=tensors, path="root"), "extra": extra}

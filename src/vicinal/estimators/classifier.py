@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from vicinal.core import Component, check_in, check_number, save
+from vicinal.core import Component, check_device, check_in, check_number, save
 from vicinal.estimators.rows import Rows, canonical_rows, read_features, seed_of
 from vicinal.networks import MLP
 from vicinal.training import Fit, LatentFit, Optimizer, Setting, fit_latent, fit_stack, make_group
@@ -150,6 +150,7 @@ class VicinalClassifier(NetworkClassifier):
         check_number("batch_size", self.batch_size, 1, whole=True)
         if self.epochs != "auto":
             check_number("epochs", self.epochs, 1, whole=True)
+        check_device(self.device)
         rows = canonical_rows(self, X, y, sample_weight)
         epochs = auto_epochs(len(rows.x), self.batch_size) if isinstance(self.epochs, str) else self.epochs
         group = make_group(

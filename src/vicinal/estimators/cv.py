@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.model_selection import check_cv
 
-from vicinal.core import check_in, check_number, seed_at
+from vicinal.core import check_device, check_in, check_number, seed_at
 from vicinal.densities import KDE, Gaussian
 from vicinal.estimators.classifier import NetworkClassifier, auto_epochs
 from vicinal.estimators.rows import Rows, canonical, read_rows, seed_of
@@ -108,6 +108,7 @@ class VicinalClassifierCV(NetworkClassifier):
             ValueError: NaN, infinite or text features, continuous or constant labels, parameters out of range.
         """
         check_in("scoring", self.scoring, ("log_loss", "accuracy"))
+        check_device(self.device)
         read = read_rows(self, X, y, sample_weight)
         rows = canonical(read)
         n, k, seed = len(rows.x), len(rows.classes), seed_of(self.random_state)

@@ -53,6 +53,10 @@ def reliability_bins(probabilities: np.ndarray, y: np.ndarray, bins: int = BINS)
 
     Returns:
         M dicts: 'low' and 'high' edge, 'count', and mean 'confidence' and 'accuracy', None for an empty bin.
+
+    Examples:
+        >>> reliability_bins(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1]), bins=2)[1]
+        {'low': 0.5, 'high': 1.0, 'count': 2, 'confidence': 0.9, 'accuracy': 0.5}
     """
     confidence, right = probabilities.max(1).clip(0, 1), probabilities.argmax(1) == y
     edges = np.linspace(0, 1, bins + 1)

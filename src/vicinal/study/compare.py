@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vicinal.core import check_number, seed_at
+from vicinal.core import check_device, check_number, seed_at
 from vicinal.densities import Density
 from vicinal.evaluation import METRICS, score_probabilities
 from vicinal.study.methods import Method, densities_of
@@ -108,6 +108,7 @@ def compare(
     if device is None:
         accelerated = torch.accelerator.is_available() and bool(protocol.hidden)
         device = str(torch.accelerator.current_accelerator()) if accelerated else "cpu"
+    check_device(device)
     result = Comparison(
         problem, protocol, list(methods), seed, trials, {m.name: Outcome() for m in methods}, [], device
     )

@@ -104,6 +104,14 @@ def fit_stack(
 
     Raises:
         InputError: no groups, settings or epochs, or an unknown word.
+
+    Examples:
+        >>> import vicinal as vc
+        >>> x, y = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]]), torch.tensor([0, 0, 1, 1])
+        >>> group = Group(x, y, n_classes=2, x_eval=x, y_eval=y, address={"seed": 0})
+        >>> settings = [Setting(vicinity, 0.1) for vicinity in (vc.Vanilla(), vc.Mixup(), vc.GenLabel())]
+        >>> fit_stack([group], settings, epochs=50, checkpoints=[50]).accuracy[0, :, 0].tolist()
+        [1.0, 1.0, 1.0]
     """
     if not groups or not settings:
         raise InputError("`groups` and `settings` must not be empty.")

@@ -67,6 +67,14 @@ def fit_latent(
 
     Raises:
         InputError: no hidden layer, so that there are no features but the rows themselves.
+
+    Examples:
+        >>> import vicinal as vc
+        >>> x, y = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]]), torch.tensor([0, 0, 1, 1])
+        >>> group = Group(x, y, n_classes=2, address={"seed": 0})
+        >>> fit = fit_latent([group], Setting(vc.Mixup(), 0.1), [Setting(vc.GenLabel(), 0.1)], hidden=(4,))
+        >>> fit.network(0, 0)(x).argmax(1).tolist()
+        [0, 0, 1, 1]
     """
     if not hidden:
         raise InputError("latent GenLabel needs features: give `hidden` at least one layer, such as (128, 128).")

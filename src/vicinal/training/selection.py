@@ -21,6 +21,10 @@ def split_folds(y: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarr
     """Yield (training rows, held-out rows) of stratified, shuffled folds.
 
     Fewer folds where no class has `folds` rows; a class with fewer rows than folds is missing from some.
+
+    Examples:
+        >>> [len(held_out) for _, held_out in split_folds(np.array([0, 0, 0, 1, 1, 1]), folds=3, seed=0)]
+        [2, 2, 2]
     """
     most = int(np.bincount(y).max())
     if most < 2:
@@ -56,6 +60,11 @@ def make_group(
         weight: (N,) frequencies.
         held_out: x, y and weights of the rows to evaluate on.
         device: where the tensors live.
+
+    Examples:
+        >>> group = make_group(np.array([[1.0], [3.0]]), np.array([0, 1]), 2, {"seed": 0}, scale=True)
+        >>> group.x.tolist()
+        [[-1.0], [1.0]]
     """
     scaler = StandardScaler(with_mean=scale, with_std=scale).fit(x, sample_weight=weight)
 

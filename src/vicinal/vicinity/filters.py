@@ -56,7 +56,16 @@ class ManifoldIntrusion(Filter):
 
 
 def intrusions(batch: MixedBatch, x: Any, y: Any) -> Tensor:
-    """Return booleans (..., B), True for mixed points that intrude on a third class of training rows x (N, ...), y (N,)."""
+    """Return booleans (..., B), True for mixed points that intrude on a third class of training rows x (N, ...), y (N,).
+
+    Examples:
+        >>> import torch, vicinal as vc
+        >>> from vicinal.mixing import Fixed
+        >>> x, y = torch.tensor([[-1.0], [0.0], [1.0]]), torch.tensor([0, 1, 0])
+        >>> batch = vc.Vicinity(ratio=Fixed(0.5), n_classes=2).draw(x[[0, 2]], y[[0, 2]])
+        >>> bool(((batch.x[:, 0] == 0) == intrusions(batch, x, y)).all())       # the middle belongs to class 1
+        True
+    """
     return ~ManifoldIntrusion().fit(x, y).keep(batch)
 
 
