@@ -57,5 +57,6 @@ def print_facts() -> None:
     """Print what the numbers depend on besides the code: versions, cores, threads, and how busy the machine is."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy", "scikit-learn"))
     print(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; {packages}")
-    print(f"busy before the run (load average of 1, 5 and 15 minutes): {os.getloadavg()}")
-    print()
+    load = ", ".join(f"{number:.2f}" for number in os.getloadavg())
+    policy = os.environ.get("OMP_WAIT_POLICY", "not set")
+    print(f"load average of the last 1, 5 and 15 minutes: {load}; OMP_WAIT_POLICY: {policy}\n")

@@ -19,6 +19,7 @@ CASES = [
     KDE("silverman"),
     KDE(0.7),
     KDE("likelihood"),
+    KDE(max_rows=1000),
     KNN(),
     KNN(5),
     KNN("sqrt"),

@@ -304,3 +304,23 @@ def test_messages(call: object, message: str) -> None:
     assert callable(call)
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_max_rows_of_kde() -> None:
+    """A sample of the rows stands for all: the sum is over the sample, spread and bandwidth come from all rows."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(75, 1)), np.repeat([0, 1], [60, 15])
+    fitted = KDE(max_rows=20).fit(x, y)
+    assert fitted.rows_ == [20, 15]
+    kept = (fitted.roots_[0, 0, 0] * fitted.points_[:20, 0] * fitted.scale_ + fitted.shift_).numpy()
+    assert len(set(np.abs(kept[:, None] - x[:60, 0]).argmin(1))) == 20
+    assert float(np.abs(kept[:, None] - x[:60, 0]).min(1).max()) < 1e-12
+    spread = 60 ** (-1 / 5) * x[:60, 0].std(ddof=1)
+    queries = rng.normal(size=(9, 1))
+    p = np.exp(-(((queries - kept) / spread) ** 2) / 2).mean(1) / (spread * math.sqrt(2 * math.pi))
+    ours = fitted.log_prob(torch.tensor(queries)).numpy()
+    np.testing.assert_allclose(ours[:, 0], np.log(p), rtol=1e-8)
+    everything = KDE().fit(x, y).log_prob(torch.tensor(queries)).numpy()
+    np.testing.assert_allclose(ours[:, 1], everything[:, 1], rtol=1e-8)
+    with pytest.raises(InputError, match=r"`max_rows` must lie in \[1, inf\), got 0"):
+        KDE(max_rows=0).fit(x, y)

@@ -59,9 +59,9 @@ def results_table(summary: Mapping[str, Any], console: Console) -> None:
     verdicts = {(c["method"], c["metric"]): c["verdict"] for c in summary["comparisons"]}
     console.print(
         Text(
-            f"{plain(data['name'])}: {data['rows']} rows, {data['features']} features, {data['classes']} classes;"
-            f" {summary['protocol']} protocol, {plain(summary['settings']['network'])} network,"
-            f" {summary['settings']['trials']} trials, on {summary['reproduce']['device']}"
+            f"{plain(data['name'])}: {data['rows']} rows, {data['features']} features, {data['classes']} classes"
+            f" ({summary['protocol']}, {plain(summary['settings']['network'])}, {summary['settings']['trials']} trials,"
+            f" {summary['reproduce']['device']})"
         )
     )
     for note in summary["notes"]:
@@ -86,7 +86,7 @@ def results_table(summary: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     console.print(
         Text(
-            f"better, worse, ≈: log loss against {baseline}, 95 % interval over trials; ± is one standard deviation",
+            f"vs {baseline}: log loss, by the 95 % interval of paired differences; ±: spread of trials",
             "dim",
         )
     )
