@@ -87,7 +87,9 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=10)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--large", type=int, default=20_000, help="queries and points of the second row of memory; 0: none")
+    parser.add_argument(
+        "--large", type=int, default=20_000, help="queries and points of the second row of memory; 0: none"
+    )
     parser.add_argument("--alone", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     size = (options.queries, options.points, options.features)
@@ -99,7 +101,9 @@ def main() -> None:
     ways = log_densities(rows)
     seconds = medians({name: lambda way=way: way(x) for name, way in ways.items()}, options.runs)
     values = {name: way(x) for name, way in ways.items()}
-    print(f"log-densities of {size[0]:,} queries under {size[1]:,} points of {size[2]} features, median of {options.runs}")
+    print(
+        f"log-densities of {size[0]:,} queries under {size[1]:,} points of {size[2]} features, median of {options.runs}"
+    )
     print_table(
         ["", "seconds", "over vicinal's", "largest difference"],
         [

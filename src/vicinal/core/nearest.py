@@ -13,6 +13,9 @@ def working_dtype(device: torch.device) -> torch.dtype:
     """Double precision where the device has it (MPS has not): squared distances of 1e10 must keep their differences."""
     return torch.float32 if device.type == "mps" else torch.float64
 
+CANCELS = 1e-6
+"""A squared distance below this share of the points' squared norms has lost more than half of its digits."""
+
 
 def nearest_rows(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """Find the k nearest points of every query (Euclidean).
@@ -34,14 +37,21 @@ def nearest_rows(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, T
     center = points.to(dtype).mean(0)
     points, queries = points.to(dtype) - center, queries.to(dtype) - center
     norms = (points * points).sum(1)
-    rows = max(1, TILE // max(len(points), k * points.shape[1]))
+    rows = max(1, TILE // len(points))
     found = []
     for part in queries.split(rows):
-        # |q - p|^2 less |q|^2, which does not change the order; the exact distances follow for the k found.
+        # |q - p|^2 less |q|^2, which does not change the order.
         keys = torch.addmm(norms, part, points.T, alpha=-2)
-        index = keys.argmin(1, keepdim=True) if k == 1 else keys.topk(k, largest=False).indices
-        squared = (part[:, None] - points[index]).square().sum(-1)
-        if k > 1:
+        if k == 1:
+            least, index = keys.min(1, keepdim=True)
+        else:
+            least, index = keys.topk(k, largest=False)
+        own = part.square().sum(1, keepdim=True)
+        squared = least + own
+        # Where the sum cancels, the difference is taken before squaring: copies of a row are at distance 0.
+        row, rank = (squared < CANCELS * (own + norms[index])).nonzero(as_tuple=True)
+        if len(row):
+            squared[row, rank] = (part[row] - points[index[row, rank]]).square().sum(1)
             squared, order = squared.sort(dim=1)
             index = index.gather(1, order)
         found.append((squared, index))
