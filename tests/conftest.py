@@ -1,8 +1,16 @@
 """Shared fixtures."""
 
+import os
 from pathlib import Path
 
+# Before scipy is imported: scikit-learn's checks of array API input skip without it.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 import pytest
+import torch
+
+# Small operations gain nothing from threads, and lose much where the cores are busy.
+torch.set_num_threads(1)
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "tables"
 

@@ -34,7 +34,7 @@ class KDE(Density):
             the multiple of Scott's factor (0.05 to 2) under which left-out training rows are most likely, class by class.
 
         max_rows: rows of a class beyond this many are stood for by a random sample of them, so that a query's cost has a
-            bound; bandwidth and covariance come from all rows. None keeps all.
+            bound; covariance and the rules come from all rows, 'likelihood' from those kept. None keeps all.
 
     Every query meets every kept row, tile by tile, so memory does not grow with their product.
 
@@ -88,7 +88,7 @@ class KDE(Density):
         return float(scott * GRID[int(np.argmax(scores))])
 
     def _row_numbers(self) -> int:
-        return max(POINTS, self.n_features_)
+        return self.n_features_  # `log_kernel_sum` makes its own tiles
 
     def _log_prob(self, x: Tensor) -> Tensor:
         u = (x - self.shift_) / self.scale_
@@ -139,28 +139,40 @@ def log_kernel_sum(z: Tensor, points: Tensor, log_weight: Tensor) -> Tensor:
 
     The exponent is one matrix product with two extra columns, [z, -|z|^2/2, 1] [points, 1, log_weight - |points|^2/2]^T, so
     each pair costs its share of a product and one exp. Rows whose every term underflows (far from all points) are done
-    again with the largest term taken out.
+    again with the largest term taken out. All tiles share one buffer: fresh memory would cost more than the arithmetic.
     """
     center = points.mean(0)
     z, points = z - center, points - center
     left = torch.cat([z, z.square().sum(1, keepdim=True) * -0.5, torch.ones_like(z[:, :1])], 1)
     right = torch.cat([points, torch.ones_like(points[:, :1]), (log_weight - points.square().sum(1) / 2)[:, None]], 1)
-    total = torch.zeros_like(z[:, 0])
-    for part in right.split(POINTS):
-        total += (left @ part.T).exp_().sum(1)
-    result = total.log()
     if torch.compiler.is_compiling():
-        far = torch.arange(len(total), device=total.device)  # a graph can't look at values: the sure way for all
-    else:
+        return _far_kernel_sum(z, points, log_weight)  # a graph can't look at values: the sure way for all
+    width = min(POINTS, len(points))
+    rows = max(1, min(len(z), TILE // width))
+    buffer = z.new_empty(rows * width)
+    ones = z.new_ones(width)
+    result = torch.empty_like(z[:, 0])
+    for start in range(0, len(z), rows):
+        tile = left[start : start + rows]
+        total = torch.zeros_like(tile[:, 0])
+        for part in right.split(POINTS):
+            shape = (len(tile), len(part))
+            exponent = torch.mm(tile, part.T, out=buffer[: shape[0] * shape[1]].view(shape))
+            total.addmv_(exponent.exp_(), ones[: len(part)])
         far = (total < UNDERFLOW[total.dtype]).nonzero()[:, 0]
-    if len(far):
-        best = torch.full_like(total[far], -torch.inf)
-        for part, log_part in zip(points.split(POINTS), log_weight.split(POINTS), strict=True):
-            # Differences are taken before squaring: at |z| = 1e5 the expanded product would lose them.
-            exponent = torch.cdist(z[far], part, compute_mode="donot_use_mm_for_euclid_dist").square() * -0.5 + log_part
-            best = torch.logaddexp(best, exponent.logsumexp(1))
-        result[far] = best
+        result[start : start + rows] = total.log()
+        if len(far):
+            result[start + far] = _far_kernel_sum(z[start + far], points, log_weight)
     return result
+
+
+def _far_kernel_sum(z: Tensor, points: Tensor, log_weight: Tensor) -> Tensor:
+    """As `log_kernel_sum`, with the largest term taken out, and differences taken before they are squared."""
+    best = torch.full_like(z[:, 0], -torch.inf)
+    for part, log_part in zip(points.split(POINTS), log_weight.split(POINTS), strict=True):
+        distance = torch.cdist(z, part, compute_mode="donot_use_mm_for_euclid_dist")
+        best = torch.logaddexp(best, (log_part - distance.square() / 2).logsumexp(1))
+    return best
 
 
 def _left_out(points: Tensor, weight: Tensor, h: float, d: int) -> float:

@@ -71,7 +71,7 @@ class PosteriorLabels(Labeler):
         if not hasattr(self, "density_"):
             raise InputError("the labels' density is not fitted; call `fit(x, y)` with the training rows first.")
         shape = batch.batch_shape
-        flat = batch.x.reshape(-1, self.density_.n_features_)
+        flat = batch.x.detach().reshape(-1, self.density_.n_features_)  # a label is a constant
         y = self.density_.posterior(flat, self.prior, self.temperature)
         if self.top2 and y.shape[1] > 2:
             # softmax over two of the log-densities is the same as renormalising their probabilities

@@ -147,7 +147,9 @@ class LinearStack(Stack):
         self.aims = products
         self.weighted = weighted.contiguous()
         replicas = self.parameters[0].shape[-1]
+        # Buffers for every step: fresh memory would cost more than the arithmetic.
         self._scores = x.new_empty(s, b, products.shape[2] // (d + 1) * replicas)
+        self._shares = torch.empty_like(self._scores)
 
     def gradients(self, step: int) -> list[Tensor]:
         """Return the gradient; see `Stack.gradients`."""
@@ -159,7 +161,7 @@ class LinearStack(Stack):
             up = torch.baddbmm(aim.view(s, d, r), self.weighted[step], p, beta=-1)
             return [torch.stack([-up, up], 2)]
         scores = torch.bmm(self.x[step], w.view(s, d, k * r), out=self._scores)
-        p = torch.softmax(scores.view(s, -1, k, r), 2).view(s, -1, k * r)
+        p = torch.softmax(scores.view(s, -1, k, r), 2, out=self._shares.view(s, -1, k, r)).view(s, -1, k * r)
         return [torch.baddbmm(aim.view(s, d, k * r), self.weighted[step], p, beta=-1).view(s, d, k, r)]
 
     def logits(self, x: Tensor) -> Tensor:

@@ -190,7 +190,8 @@ class Vicinity(BaseVicinity):
         labeler: what the point is. Default: the linear label.
         filter: which points to leave out. Default: none.
         n_classes: K, for labels (B,) without a call of `fit`.
-        seed: a whole number to draw the same every time; None draws from torch's own state (`torch.manual_seed`).
+        seed: a whole number to draw the same every time (in DataLoader workers, together with torch's seed, which is another one
+            each epoch); None draws from torch's own state (`torch.manual_seed`).
 
     Examples:
         >>> from vicinal.mixing import Fixed
