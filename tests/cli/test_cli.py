@@ -124,7 +124,8 @@ def test_ctrl_c_leaves_what_is_done(tmp_path):
     frame.to_parquet(tmp_path / "big.parquet")
     command = [
         sys.executable, "-c", "from vicinal.cli import main; main()",
-        "compare", "big.parquet", "--network", "mlp", "--trials", "50", "--methods", "vanilla", "--json", "out.json", "--report", "none",
+        "compare", "big.parquet", "--network", "mlp", "--trials", "50", "--methods", "vanilla",
+        "--json", "out.json", "--report", "none",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(20)
@@ -141,6 +142,7 @@ def test_ctrl_c_leaves_what_is_done(tmp_path):
 
 
 def test_importing_the_package_loads_no_extra(tmp_path):
-    code = "import sys, vicinal; print([m for m in ('skrub', 'plotly', 'typer', 'polars', 'torchvision', 'matplotlib') if m in sys.modules])"
+    extras = ("skrub", "plotly", "typer", "polars", "torchvision", "matplotlib")
+    code = f"import sys, vicinal; print([m for m in {extras} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout == "[]\n"

@@ -1,6 +1,5 @@
 """scikit-learn's own checks, all of them, with no expected failures."""
 
-import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 

@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from vicinal.core import Component, check_device, check_in, check_number, save
+from vicinal.core import check_device, check_in, check_number
+from vicinal.estimators.base import ProbabilityClassifier
 from vicinal.estimators.rows import Rows, canonical_rows, read_features, seed_of
 from vicinal.networks import MLP
 from vicinal.training import Fit, LatentFit, Optimizer, Setting, fit_latent, fit_stack, make_group
@@ -24,7 +23,7 @@ AUTO_STEPS = 1000
 """Steps that 'auto' epochs come to."""
 
 
-class NetworkClassifier(ClassifierMixin, Component):  # type: ignore[misc]
+class NetworkClassifier(ProbabilityClassifier):
     """Abstract: predicts by a fitted small network, standardised features in, class probabilities out.
 
     Attributes:
@@ -33,7 +32,6 @@ class NetworkClassifier(ClassifierMixin, Component):  # type: ignore[misc]
         parameters_: weights and biases of the network, first layer first. mean_, scale_: (D,) of the features.
     """
 
-    classes_: np.ndarray
     mean_: np.ndarray
     scale_: np.ndarray
     parameters_: list[Tensor]
@@ -54,22 +52,6 @@ class NetworkClassifier(ClassifierMixin, Component):  # type: ignore[misc]
         with torch.no_grad():
             result: np.ndarray = torch.softmax(MLP.from_parameters(self.parameters_)(z).double(), 1).numpy()
         return result
-
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return log probabilities (N, K)."""
-        result: np.ndarray = np.log(np.clip(self.predict_proba(X), np.finfo(float).tiny, None))
-        return result
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable label of every row, (N,)."""
-        best = self.predict_proba(X).argmax(1)
-        result: np.ndarray = self.classes_[best]
-        return result
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted classifier to a safetensors file; `vicinal.load` reads it."""
-        check_is_fitted(self, "parameters_")
-        save(self, path)
 
 
 def auto_epochs(rows: int, batch_size: int, steps: int = AUTO_STEPS) -> int:

@@ -1,21 +1,21 @@
 """A classifier by Bayes' rule from class-conditional densities."""
 
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from vicinal.core import Component, check_in, save
+from vicinal.core import check_in
 from vicinal.densities import Density, Gaussian
+from vicinal.estimators.base import ProbabilityClassifier
 from vicinal.estimators.rows import canonical_rows, read_features
 
 __all__ = ["GenerativeClassifier"]
 
 
-class GenerativeClassifier(ClassifierMixin, Component):  # type: ignore[misc]
+class GenerativeClassifier(ProbabilityClassifier):
     """Predicts the posterior P(c | x) of class-conditional densities (GenLabel, section 6: 'generative classifier').
 
     Args:
@@ -55,14 +55,3 @@ class GenerativeClassifier(ClassifierMixin, Component):  # type: ignore[misc]
         x = torch.tensor(read_features(self, X))
         result: np.ndarray = self.density_.posterior(x, self.prior).numpy()
         return result
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable label of every row, (N,)."""
-        best = self.predict_proba(X).argmax(1)
-        result: np.ndarray = self.classes_[best]
-        return result
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted classifier to a safetensors file; `vicinal.load` reads it."""
-        check_is_fitted(self, "density_")
-        save(self, path)

@@ -1,5 +1,7 @@
 """Vicinities: pairing + ratio + mixer + labeler + filter, and the named ones."""
 
+from vicinal.vicinity.base import BaseVicinity
+from vicinal.vicinity.choice import Choice
 from vicinal.vicinity.filters import Filter, ManifoldIntrusion, intrusion_rate, intrusions
 from vicinal.vicinity.recipes import (
     CutMix,
@@ -10,7 +12,7 @@ from vicinal.vicinity.recipes import (
     OneOf,
     Vanilla,
 )
-from vicinal.vicinity.vicinity import BaseVicinity, Choice, Vicinity
+from vicinal.vicinity.vicinity import Vicinity
 
 __all__ = [
     "BaseVicinity",

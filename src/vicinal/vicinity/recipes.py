@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from vicinal.densities import Density, Gaussian
 from vicinal.labeling import LogisticLabels, PosteriorLabels
 from vicinal.mixing import Beta, CutMixer, Fixed, Mixer, NoMixer
+from vicinal.vicinity.base import BaseVicinity
+from vicinal.vicinity.choice import Choice
 from vicinal.vicinity.filters import ManifoldIntrusion
-from vicinal.vicinity.vicinity import BaseVicinity, Choice, Vicinity
+from vicinal.vicinity.vicinity import Vicinity
 
 __all__ = ["CutMix", "GenLabel", "LogisticMixup", "Mixup", "MixupExcludingIntrusion", "OneOf", "Vanilla"]
 
