@@ -15,7 +15,7 @@ class LogisticLabels(Labeler):
     Args:
         sigma: above 0; the spread of a class in units of the distance between the endpoints. Small: nearly a step at
             lam = 1/2. The paper takes 1 / (2 sqrt(d)) for endpoints 2 sqrt(2) d apart (Example 2) and gives no value for its
-            study of 133 tables; 0.5 labels an endpoint 0.982.
+            study of 133 tables, where its published code has sigma^2 = 1/10; 0.5 labels an endpoint 0.982.
 
     Example 3's formula lacks the factor 2: its sigma^2 is half of this one.
 
