@@ -123,7 +123,9 @@ def read_protocol(
     network = network or "linear"
     if name == "paper":
         rates, gammas = (0.1, 0.01, 0.001, 0.0001), (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-        return Protocol(name, network, NETWORKS[network], rates, gammas, sigmas=(0.1**0.5,), folds=folds or 6, keep=keep or "best")
+        return Protocol(
+            name, network, NETWORKS[network], rates, gammas, sigmas=(0.1**0.5,), folds=folds or 6, keep=keep or "best"
+        )
     return Protocol(
         name,
         network,
