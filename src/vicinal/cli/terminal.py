@@ -86,7 +86,7 @@ def results_table(summary: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     console.print(
         Text(
-            f"vs {baseline}: log loss, by the 95 % interval of paired differences; ±: spread of trials",
+            f"vs {baseline}: log loss, 95 % interval of paired differences; ±: std",
             "dim",
         )
     )
