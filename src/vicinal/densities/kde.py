@@ -15,6 +15,9 @@ __all__ = ["KDE"]
 POINTS = 1024
 """Training rows in one tile."""
 
+PAIRS = 1 << 17
+"""Kernels in one tile: few enough to stay in a core's cache from their product to their sum."""
+
 UNDERFLOW = {torch.float64: 1e-280, torch.float32: 1e-30}
 """Sums of kernels below this have lost digits."""
 
@@ -148,9 +151,11 @@ def log_kernel_sum(z: Tensor, points: Tensor, log_weight: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         return _far_kernel_sum(z, points, log_weight)  # a graph can't look at values: the sure way for all
     width = min(POINTS, len(points))
-    rows = max(1, min(len(z), TILE // width))
+    rows = max(1, min(len(z), PAIRS // width))
     buffer = z.new_empty(rows * width)
     ones = z.new_ones(width)
+    # Below this exp is no normal number, and takes a hundred times as long.
+    least = math.log(torch.finfo(z.dtype).tiny) + 1
     result = torch.empty_like(z[:, 0])
     for start in range(0, len(z), rows):
         tile = left[start : start + rows]
@@ -158,7 +163,7 @@ def log_kernel_sum(z: Tensor, points: Tensor, log_weight: Tensor) -> Tensor:
         for part in right.split(POINTS):
             shape = (len(tile), len(part))
             exponent = torch.mm(tile, part.T, out=buffer[: shape[0] * shape[1]].view(shape))
-            total.addmv_(exponent.exp_(), ones[: len(part)])
+            total.addmv_(exponent.clamp_(min=least).exp_(), ones[: len(part)])
         far = (total < UNDERFLOW[total.dtype]).nonzero()[:, 0]
         result[start : start + rows] = total.log()
         if len(far):

@@ -139,11 +139,11 @@ class LinearStack(Stack):
         k = targets.shape[-1]
         self.x = torch.cat([x, torch.ones_like(x[..., :1])], -1)
         weighted = (self.x * weight[..., None]).transpose(2, 3)
-        products = weighted[:, :, None] @ targets  # (M, S, T, D + 1, K)
-        if k == 2:
-            # Two classes: softmax is a sigmoid of the difference, and the two gradients are opposite.
-            products = products[..., 1:]
-        products = products.permute(0, 1, 3, 4, 2).reshape(m, s, -1, targets.shape[2])
+        # Two classes: softmax is a sigmoid of the difference, and the two gradients are opposite.
+        aimed = targets[..., 1:] if k == 2 else targets
+        # Kinds of label lie side by side, so that one product serves all.
+        products = weighted @ aimed.permute(0, 1, 3, 4, 2).reshape(m, s, b, -1)
+        products = products.reshape(m, s, -1, targets.shape[2])  # (M, S, (D + 1) K, T)
         self.aims = products
         self.weighted = weighted.contiguous()
         replicas = self.parameters[0].shape[-1]
