@@ -7,8 +7,9 @@ All three compute log p(x) = log 1/n sum_i N(x; x_i, h^2 S) with S the sample co
 - *scikit-learn*: `KernelDensity` on rows whitened by the Cholesky factor of S, with its default tolerances, which ask for
   the exact sum.
 
-The fits take milliseconds and are not timed. The ways take turns, and medians count. Peak memory is taken in a process of
-its own for each way: what evaluating adds to the process's peak (Linux).
+All run on one thread, since the other two have no more (`--threads` gives vicinal more). The fits take milliseconds and are
+not timed. The ways take turns, and medians count. Peak memory is taken in a process of its own for each way: what
+evaluating adds to the process's peak (Linux).
 """
 
 import argparse
@@ -68,12 +69,12 @@ def measure_alone(way: str, queries: int, points: int, features: int) -> None:
     print(peak() - before, seconds)
 
 
-def memory_row(queries: int, points: int, features: int) -> list[str]:
+def memory_row(queries: int, points: int, features: int, threads: int) -> list[str]:
     """Return a row of the table of memory."""
     cells = [f"{queries:,} x {points:,}"]
     for way in WAYS:
-        command = [sys.executable, __file__, "--alone", way, "--queries", queries, "--points", points]
-        command += ["--features", features]
+        command = [sys.executable, __file__, "--alone", way, "--threads", threads]
+        command += ["--queries", queries, "--points", points, "--features", features]
         output = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
         added, seconds = output.split()
         cells.append(f"{int(added) / 2**20:.1f} MB, {float(seconds):.2f} s")
@@ -87,11 +88,13 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=10)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--large", type=int, default=20_000, help="queries and points of the second row of memory; 0: none"
     )
     parser.add_argument("--alone", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     size = (options.queries, options.points, options.features)
     if options.alone:
         measure_alone(options.alone, *size)
@@ -115,7 +118,7 @@ def main() -> None:
     if Path("/proc/self/status").exists():
         print("memory that evaluating adds")
         sizes = [size, *([(options.large, options.large, options.features)] if options.large else [])]
-        print_table(["queries x points", *WAYS], [memory_row(*each) for each in sizes])
+        print_table(["queries x points", *WAYS], [memory_row(*each, options.threads) for each in sizes])
 
 
 if __name__ == "__main__":

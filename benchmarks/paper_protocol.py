@@ -6,11 +6,11 @@ held-out fold at the end.
 
 - *stacked*: `vicinal.training.fit_stack` on 25 groups x 48 settings. Timed from arrays to accuracies, the fit of all
   densities included; median of several runs after a warm-up.
-- *one by one*: for each training an ordinary PyTorch loop; scipy's `multivariate_normal` or `gaussian_kde`, built once a
-  training, labels each batch. It does no work that it need not: tensors are indexed without a DataLoader, labels of loss
-  ratio 0 are not computed. It runs in one process, on 1 thread or on 2, whichever a trial of both found faster. 1,200 of
-  them take long, so a sample is timed, in which each (density, loss ratio) comes equally often, on random folds, and
-  scaled up; `--all` times every one.
+- *one by one*: for each training an ordinary PyTorch loop over a DataLoader; scipy's `multivariate_normal` or
+  `gaussian_kde`, built once a training, labels each batch. It runs in one process, on 1 thread or on 2, whichever a trial of
+  both found faster. 1,200 of them take long, so a sample is timed, in which each (density, loss ratio) comes equally often,
+  on random folds, and scaled up; `--all` times every one. `--lean` times the leanest such loop instead, which few write:
+  tensors indexed without a DataLoader, and no labels where the loss ratio is 0.
 
 The two take turns. Each draws its own random numbers, so mean accuracies agree within their standard error, not to the
 digit.
@@ -19,7 +19,7 @@ digit.
 import argparse
 import random
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -33,6 +33,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
+from torch.utils.data import DataLoader, TensorDataset
 
 import vicinal as vc
 from vicinal.training import Fit, Group, Setting, fit_stack
@@ -86,7 +87,14 @@ def stacked(folds: list[Fold], epochs: int) -> Fit:
     return fit_stack(groups, settings, batch_size=BATCH, epochs=epochs, checkpoints=[epochs])
 
 
-def one_by_one(fold: Fold, density: str, gamma: float, rate: float, epochs: int) -> float:
+def batches(x: torch.Tensor, y: torch.Tensor, lean: bool) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the shuffled batches of one epoch, anew each time it is looped over."""
+    if lean:
+        return [(x[index], y[index]) for index in torch.randperm(len(x)).split(BATCH)]
+    return DataLoader(TensorDataset(x, y), batch_size=BATCH, shuffle=True)
+
+
+def one_by_one(fold: Fold, density: str, gamma: float, rate: float, epochs: int, lean: bool) -> float:
     """Train one setting on one fold and return its accuracy on the held-out rows."""
     classes = int(fold.y.max()) + 1
     log_densities = fit_densities(fold, density, classes)
@@ -94,15 +102,15 @@ def one_by_one(fold: Fold, density: str, gamma: float, rate: float, epochs: int)
     network = nn.Linear(x.shape[1], classes)
     optimizer = torch.optim.Adam(network.parameters(), lr=rate, weight_decay=DECAY)
     for _ in range(epochs):
-        for index in torch.randperm(len(x)).split(BATCH):
-            x_a, y_a = x[index], one_hot(y[index], classes).float()
-            partner = torch.randperm(len(index))
+        for x_a, y_batch in batches(x, y, lean):
+            y_a = one_hot(y_batch, classes).float()
+            partner = torch.randperm(len(x_a))
             lam = np.random.beta(1.0, 1.0)  # noqa: NPY002 - as the published code does
             x_mix = lam * x_a + (1 - lam) * x_a[partner]
             y_mix = lam * y_a + (1 - lam) * y_a[partner]
             logits = network(x_mix)
             loss = (1 - gamma) * cross_entropy(logits, y_mix)
-            if gamma > 0:
+            if gamma > 0 or not lean:
                 points = x_mix.numpy()
                 log_p = np.stack([log_density(points) for log_density in log_densities], 1)
                 y_gen = torch.softmax(torch.as_tensor(log_p), 1).float()
@@ -143,7 +151,7 @@ def compare(name: str, x: np.ndarray, y: np.ndarray, options: argparse.Namespace
 
     def plain(numbers: list[tuple[int, int]], threads: int, epochs: int = options.epochs) -> list[float]:
         with use_threads(threads):
-            return [one_by_one(folds[g], *SETTINGS[r], epochs) for g, r in numbers]
+            return [one_by_one(folds[g], *SETTINGS[r], epochs, options.lean) for g, r in numbers]
 
     kinds = [(0, len(SETTINGS) // 2 - 1), (0, len(SETTINGS) - 1)]  # one training of each density
     plain(kinds, 1, epochs=2)
@@ -189,6 +197,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="of the stack, the median counts")
     parser.add_argument("--rounds", type=int, nargs=2, default=(4, 1), help="of 12 trainings one by one, by data set")
     parser.add_argument("--all", action="store_true", help="train all 1,200 one by one")
+    parser.add_argument("--lean", action="store_true", help="the leanest loop instead of the ordinary one")
     parser.add_argument("--only", type=int, choices=(0, 1), help="the number of one data set")
     options = parser.parse_args()
     print_facts()

@@ -5,7 +5,7 @@
 - *a table*: (128, 20), 5 classes. `vicinal.GenLabel` with Gaussian and, for information, KDE densities fitted on 1,000 rows,
   against `vicinal.Mixup` on the same batch: what the labels cost.
 
-The ways take turns; the median of many calls counts. Microseconds here are small against a training step of most networks.
+One thread, as in a DataLoader's worker (`--threads` for more). The ways take turns; the median of many calls counts.
 """
 
 import argparse
@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000, help="that the densities are fitted on")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--calls", type=int, default=20, help="in one run")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     print_facts()
 
     x, y = torch.rand(options.batch, 3, 32, 32), torch.randint(10, (options.batch,))

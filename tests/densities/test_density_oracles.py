@@ -324,3 +324,18 @@ def test_max_rows_of_kde() -> None:
     np.testing.assert_allclose(ours[:, 1], everything[:, 1], rtol=1e-8)
     with pytest.raises(InputError, match=r"`max_rows` must lie in \[1, inf\), got 0"):
         KDE(max_rows=0).fit(x, y)
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0, 1e4])
+def test_kde_in_single_precision_is_as_good_as_its_points(spread):
+    """Clusters far apart, and queries far from all: single precision falls back to double, and double to the exact way."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(300) % 3
+    x = torch.randn(300, 4, generator=generator) + spread * torch.nn.functional.one_hot(y, 3)[:, [0, 1, 2, 0]]
+    density = KDE().fit(x, y)
+    queries = torch.cat([x, x.flip(0) * 0.3 + x * 0.7, x * 50])
+    single, double = density.log_prob(queries), density.log_prob(queries.double())
+    torch.testing.assert_close(single, double, rtol=1e-5, atol=2e-4)
+    torch.testing.assert_close(
+        density.posterior(queries).double(), density.posterior(queries.double()), rtol=0, atol=2e-4
+    )

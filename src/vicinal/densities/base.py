@@ -27,6 +27,8 @@ __all__ = ["Density"]
 TILE = 1 << 20
 """Numbers in one tile of intermediate results: 8 MB in double precision."""
 
+MANY = 1024
+
 
 class Density(Component):
     """Abstract class-conditional density.
@@ -40,6 +42,9 @@ class Density(Component):
 
     normalized: ClassVar[bool] = True
     """Whether each p_c integrates to 1."""
+
+    takes_single: ClassVar[bool] = False
+    """Whether `_log_prob` also takes points in single precision as they are."""
 
     n_classes_: int
     n_features_: int
@@ -107,7 +112,8 @@ class Density(Component):
         flat = x.flatten(1)
         if flat.shape[1] != self.n_features_:
             raise InputError(f"`x` must have {self.n_features_} features, as in `fit`, got {flat.shape[1]}.")
-        flat = flat.to(self.count_.dtype)
+        if not (self.takes_single and flat.dtype == torch.float32):
+            flat = flat.to(self.count_.dtype)
         rows = max(1, TILE // self._row_numbers())
         if len(flat) <= rows:
             result = self._log_prob(flat)
@@ -131,9 +137,9 @@ class Density(Component):
         logits = self.log_prob(x)
         if prior == "empirical":
             logits = logits + self.count_.log()
-        # Class by class: over a few columns torch's softmax takes four times as long row by row.
-        columns = (logits / temperature if temperature != 1 else logits).T.contiguous()
-        result = torch.softmax(columns, dim=0).T
+        logits = logits / temperature if temperature != 1 else logits
+        # Over a few columns of many rows torch's softmax takes four times as long row by row as class by class.
+        result = torch.softmax(logits, 1) if len(logits) < MANY else torch.softmax(logits.T.contiguous(), 0).T
         return result.to(x.dtype) if isinstance(x, Tensor) and x.is_floating_point() else result
 
     def sample(self, n: int, y: Any = None, seed: int = 0) -> tuple[Tensor, Tensor]:
