@@ -3,7 +3,7 @@
 The labels of a mixed batch cost rows x features x classes, with a bounded number of rows in each class's KDE, so a fit's
 time should grow no faster than their product, once there are more rows than the least number of steps needs. Each sweep
 changes one of the three on `make_classification` data; *per cell* is the time over rows x features x classes, and *power*
-the exponent p of time ~ size^p from the line above: at most 1 is the target.
+the exponent p of time ~ size^p from the line above. Over a whole sweep p should be at most 1.
 """
 
 import argparse
@@ -38,14 +38,19 @@ def sweep(axis: str, sizes: list[int], base: dict[str, int], runs: int) -> list[
         seconds = statistics.median(
             timed(lambda x=x, y=y: VicinalClassifierCV(random_state=0).fit(x, y)) for _ in range(runs)
         )
-        power = "-"
-        if curve:
-            power = f"{math.log(seconds / curve[-1][1]) / math.log(size / curve[-1][0]):.2f}"
         curve.append((size, seconds))
+        power = f"{exponent(*curve[-2:]):.2f}" if len(curve) > 1 else "-"
         cells = math.prod(shape.values())
         rows.append([*(f"{shape[name]:,}" for name in AXES), f"{seconds:.2f}", f"{seconds / cells * 1e6:.2f}", power])
+    if len(curve) > 1:
+        rows.append(["whole sweep", *[""] * 4, f"{exponent(curve[0], curve[-1]):.2f}"])
     print_table([*AXES, "seconds", "microseconds per cell", "power"], rows)
     return curve
+
+
+def exponent(first: tuple[int, float], last: tuple[int, float]) -> float:
+    """Return p of time ~ size^p through two points (size, seconds)."""
+    return math.log(last[1] / first[1]) / math.log(last[0] / first[0])
 
 
 def plot(curves: dict[str, list[tuple[int, float]]], file: Path) -> None:
@@ -71,7 +76,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, nargs="*", default=[5, 10, 20, 40])
     parser.add_argument("--classes", type=int, nargs="*", default=[2, 3, 5, 10])
     parser.add_argument("--base", type=int, nargs=3, default=(3_000, 10, 3), help="rows, features, classes held fixed")
-    parser.add_argument("--runs", type=int, default=1, help="of every fit, the median counts")
+    parser.add_argument("--runs", type=int, default=3, help="of every fit, the median counts")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the curves to FILE (.html or .svg)")
     options = parser.parse_args()
     print_facts()
