@@ -23,8 +23,8 @@ from vicinal.training import Fit, Group, Progress, Setting, choose, fit_stack, m
 
 __all__ = ["Comparison", "Outcome", "compare"]
 
-PORTION = 2e9
-"""Weights times rows times steps that one stacked run may come to before trials are run one by one."""
+PORTION = 1e8
+"""Weights times rows times epochs that one stacked run may come to (a second or two) before trials are run one by one."""
 
 Report = Callable[[float, float], None]
 """Told the share done in [0, 1] and the training loss."""
@@ -148,7 +148,7 @@ def _portions(trials: list[Trial], methods: Sequence[Method], protocol: Protocol
     n = len(trials[0].x)
     cost = weights * settings * n * protocol.epochs(n) * max(1, protocol.folds) * len(trials)
     same = len({t.x.shape[1] for t in trials}) == 1
-    return [trials] if cost < PORTION * 10 and same else [[trial] for trial in trials]
+    return [trials] if cost < PORTION and same else [[trial] for trial in trials]
 
 
 class _Portion:
