@@ -339,3 +339,12 @@ def test_kde_in_single_precision_is_as_good_as_its_points(spread):
     torch.testing.assert_close(
         density.posterior(queries).double(), density.posterior(queries.double()), rtol=0, atol=2e-4
     )
+
+
+@pytest.mark.parametrize("density", [Gaussian(), KDE(), KNN(), KNN(3)], ids=str)
+def test_gradients_are_those_of_finite_differences(density):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 3, generator=generator, dtype=torch.float64)
+    fitted = density.fit(x, torch.arange(60) % 3)
+    queries = torch.randn(4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(fitted.log_prob, (queries,), atol=1e-4)

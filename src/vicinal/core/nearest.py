@@ -44,7 +44,7 @@ def nearest_rows(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, T
     buffer = queries.new_empty(min(rows, len(queries)), len(points))
     for part in queries.split(rows):
         # |q - p|^2 less |q|^2, which does not change the order.
-        keys = torch.addmm(norms, part, points.T, alpha=-2, out=buffer[: len(part)])
+        keys = torch.addmm(norms, part.detach(), points.T, alpha=-2, out=buffer[: len(part)])
         if k == 1:
             least, index = keys.min(1, keepdim=True)
         else:
@@ -52,7 +52,7 @@ def nearest_rows(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, T
         own = part.square().sum(1, keepdim=True)
         squared = least + own
         # Where the sum cancels, the difference is taken before squaring: copies of a row are at distance 0.
-        if torch.compiler.is_compiling():  # a graph can't look at values: all differences
+        if torch.compiler.is_compiling() or part.requires_grad:  # a graph can't look at values: all differences
             squared, order = (part[:, None] - points[index]).square().sum(-1).sort(dim=1)
             found.append((squared, index.gather(1, order)))
             continue

@@ -158,8 +158,9 @@ def log_kernel_sum(z: Tensor, points: Tensor, log_weight: Tensor, single: bool =
     """
     center = points.mean(0)
     z, points = z - center, points - center
-    if torch.compiler.is_compiling():
-        return _far_kernel_sum(z, points, log_weight)  # a graph can't look at values: the sure way for all
+    if torch.compiler.is_compiling() or z.requires_grad:
+        # A graph can't look at values, and gradients can't pass a shared buffer: the sure way for all.
+        return _far_kernel_sum(z, points, log_weight)
     norms = points.square().sum(1)
     left = torch.cat([z, z.square().sum(1, keepdim=True) * -0.5, torch.ones_like(z[:, :1])], 1)
     right = torch.cat([points, torch.ones_like(points[:, :1]), (log_weight - norms / 2)[:, None]], 1)
