@@ -6,39 +6,12 @@
     x, y = mix(x, y)
 
 The recipes are here; everything else is in a subpackage: `vicinal.densities`, `vicinal.mixing`, `vicinal.labeling`,
-`vicinal.vicinity`, `vicinal.data`, `vicinal.training`, `vicinal.estimators`, `vicinal.evaluation`.
+`vicinal.vicinity`, `vicinal.data`, `vicinal.training`, `vicinal.estimators`, `vicinal.evaluation`. Names are imported when they are
+used, so that `import vicinal` itself is quick.
 """
 
-from vicinal import densities, labeling, mixing
-from vicinal.core import MixedBatch, load, save
-from vicinal.vicinity import (
-    CutMix,
-    GenLabel,
-    LogisticMixup,
-    Mixup,
-    MixupExcludingIntrusion,
-    OneOf,
-    Vanilla,
-    Vicinity,
-    intrusion_rate,
-)
+import lazy_loader
 
-__all__ = [
-    "CutMix",
-    "GenLabel",
-    "LogisticMixup",
-    "MixedBatch",
-    "Mixup",
-    "MixupExcludingIntrusion",
-    "OneOf",
-    "Vanilla",
-    "Vicinity",
-    "densities",
-    "intrusion_rate",
-    "labeling",
-    "load",
-    "mixing",
-    "save",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = "0.1.0"
