@@ -1,4 +1,4 @@
-"""`vicinal compare`, `vicinal methods`, `vicinal tables`."""
+"""`vicinal compare`, `vicinal methods`, `vicinal tables`; `vicinal study` is in its own file."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 import vicinal
+from vicinal.cli.study import study_app
 from vicinal.core import InputError
 
 __all__ = ["app", "main"]
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(study_app)
 
 
 def main() -> None:
@@ -39,7 +41,10 @@ def main() -> None:
         _complain(f"{error.format_message().rstrip('.')}; `vicinal --help` shows what there is.")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted before the first trial was done; nothing was written.")
+        if sys.argv[1:2] == ["study"]:
+            _complain("interrupted; every record that is done is kept, and the same command goes on.")
+        else:
+            _complain("interrupted before the first trial was done; nothing was written.")
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has closed it, as `| head` does.

@@ -52,6 +52,11 @@ class Problem:
     table: Table | None = None
 
     @property
+    def title(self) -> str:
+        """The table's own name, whatever a study calls it."""
+        return self.name if self.table is None else self.table.name
+
+    @property
     def synthetic(self) -> bool:
         """Whether rows are sampled afresh for every trial."""
         return self.table is None
@@ -73,8 +78,12 @@ class Problem:
         return Trial(number, x, y[train], x_test, y[held_out])
 
 
-def read_problem(source: Any, target: str | None = None) -> Problem:
+def read_problem(source: Any, target: str | None = None, name: str | None = None) -> Problem:
     """Read a table as `load_table` does, or take a synthetic problem by name.
+
+    Args:
+        source, target: as `load_table` takes them.
+        name: what to call it in seeds and records; default the table's own name.
 
     Raises:
         InputError: what `load_table` raises; a target column for a synthetic problem; more than 100 classes; too few rows.
@@ -94,7 +103,7 @@ def read_problem(source: Any, target: str | None = None) -> Problem:
     if table.rows < 6:
         raise InputError(f"{table.name} has {table.rows} rows; a comparison on held-out rows needs at least 6.")
     shape = (table.rows, table.features.shape[1])
-    return Problem(table.name, table.source, labels.tolist(), counts.tolist(), *shape, table.notes, table)
+    return Problem(name or table.name, table.source, labels.tolist(), counts.tolist(), *shape, table.notes, table)
 
 
 def _split(y: np.ndarray, test_size: float, seed: int) -> Sequence[np.ndarray]:

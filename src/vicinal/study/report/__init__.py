@@ -1,24 +1,33 @@
-"""One HTML page that shows what `vicinal compare` found: the last station on the data's way.
+"""One HTML page that shows what `vicinal compare` or a study found: the last station on the data's way.
 
-The report is rendered from a summary, a plain mapping as read from JSON, and computes no statistics: every mean,
+A report is rendered from a summary, a plain mapping as read from JSON, and computes no statistics: every mean,
 interval and verdict on the page was there before. The page stands alone (style, script and plotly.js inside, nothing
 fetched; a content security policy holds the browser to that), reads in light, dark and on paper, and treats each string
 of the summary as text, never as markup.
 """
 
 import os
-import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vicinal.core.checks import InputError
+from vicinal.study.report._files import write_text
 from vicinal.study.report._page import page
+from vicinal.study.report._study import study_page
 
-__all__ = ["render", "write_report"]
+__all__ = ["render", "render_study", "write_report", "write_study_report"]
 
 SCHEMA = 1
-"""The one version of the summary that this page understands."""
+"""The one version of the summaries that these pages understand."""
+
+PARTS = (
+    ("status", Mapping),
+    *((name, list) for name in ("methods", "metrics", "subsets", "datasets", "counts", "differences", "increases")),
+    *((name, list) for name in ("ranks", "published", "cost")),
+    ("settings", Mapping),
+)
+"""What a study's summary must have; `vicinal.study.analysis.analyse` makes all of it."""
 
 
 def render(summary: Mapping[str, Any]) -> str:
@@ -41,18 +50,30 @@ def render(summary: Mapping[str, Any]) -> str:
         >>> "iris &lt;150&gt;" in render(summary)
         True
     """
-    if not isinstance(summary, Mapping):
-        raise TypeError(f"`summary` must be a mapping as read from JSON, got {type(summary).__name__}.")
-    if summary.get("schema") != SCHEMA:
-        raise InputError(
-            f"`summary` must have schema {SCHEMA}, got {summary.get('schema')!r}; run `vicinal compare` again."
-        )
-    for part, kind in (("dataset", Mapping), ("protocol", str), ("methods", Mapping)):
-        if not isinstance(summary.get(part), kind):
-            raise InputError(
-                f"`summary` must have the part '{part}', got {summary.get(part)!r}; run `vicinal compare` again."
-            )
+    _check(summary, (("dataset", Mapping), ("protocol", str), ("methods", Mapping)), "vicinal compare")
     return page(summary)
+
+
+def render_study(summary: Mapping[str, Any]) -> str:
+    """Return the report of a study as one HTML page that opens offline.
+
+    Args:
+        summary: from `vicinal.study.analysis.analyse`, or the same as read from JSON.
+
+    Returns:
+        The page, the same one for the same summary.
+
+    Raises:
+        TypeError: `summary` is not a mapping.
+        InputError: another schema, or a required part is missing.
+
+    Examples:
+        >>> render_study({"schema": 1})
+        Traceback (most recent call last):
+        vicinal.core.checks.InputError: `summary` must have the part 'status', got None; run `vicinal study report` again.
+    """
+    _check(summary, PARTS, "vicinal study report")
+    return study_page(summary)
 
 
 def write_report(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
@@ -78,26 +99,37 @@ def write_report(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
         ...     write_report(summary, f"{folder}/report.html").name
         'report.html'
     """
-    text = render(summary)
-    target = Path(path)
-    if target.is_dir():
-        raise InputError(f"`path` must name a file, got the folder '{target}'; add a name such as 'report.html'.")
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"`path` must be a file that can be written, got '{target}' ({error.strerror or error});"
-            " choose another folder."
-        ) from error
-    finally:
-        _forget(temporary)
-    return target
+    return write_text(render(summary), Path(path))
 
 
-def _forget(temporary: Path) -> None:
-    try:
-        temporary.unlink(missing_ok=True)
-    except OSError:  # an unwritable folder: nothing was left there
-        return
+def write_study_report(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write the report of a study to `path`, at once or not at all.
+
+    Args:
+        summary: see `render_study`.
+        path: where to write, usually ending in `.html`; its folder must exist.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        InputError: nothing can be written there, or `render_study` refuses the summary.
+
+    Examples:
+        >>> write_study_report({"schema": 2}, "report.html")
+        Traceback (most recent call last):
+        vicinal.core.checks.InputError: `summary` must have schema 1, got 2; run `vicinal study report` again.
+    """
+    return write_text(render_study(summary), Path(path))
+
+
+def _check(summary: Any, parts: Iterable[tuple[str, type]], command: str) -> None:
+    if not isinstance(summary, Mapping):
+        raise TypeError(f"`summary` must be a mapping as read from JSON, got {type(summary).__name__}.")
+    if summary.get("schema") != SCHEMA:
+        raise InputError(f"`summary` must have schema {SCHEMA}, got {summary.get('schema')!r}; run `{command}` again.")
+    for part, kind in parts:
+        if not isinstance(summary.get(part), kind):
+            raise InputError(
+                f"`summary` must have the part '{part}', got {summary.get(part)!r}; run `{command}` again."
+            )

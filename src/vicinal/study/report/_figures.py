@@ -11,9 +11,12 @@ from vicinal.study.report._palette import CLASS_COLOURS, CLASS_SYMBOLS
 from vicinal.study.report._text import Metric, finite, plot_text, short, shown, signed, wrapped
 from vicinal.study.report._words import verdict
 
-__all__ = ["class_mark", "forest", "projection", "reliability", "scores"]
+__all__ = ["class_mark", "forest", "histogram", "projection", "reliability", "scores"]
 
 Figure = dict[str, Any]
+FEWEST = 5
+"""Data sets below which a histogram shows nothing that the table does not."""
+
 ROW = 36
 """Height of one method's row in pixels."""
 
@@ -154,6 +157,44 @@ def projection(view: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
     )
     alt = "Data and mixed points in two dimensions."
     return {"data": data, "layout": layout, "height": 520, "aspect": 0.95, "alt": alt}
+
+
+def histogram(metric: Metric, view: Mapping[str, Any]) -> Figure | None:
+    """Return how many data sets have which increase: losses to the left of zero, gains to the right, ties on it."""
+    edges, held = [metric.scale * e for e in view.get("edges") or []], view.get("counts") or []
+    if len(edges) != len(held) + 1 or view.get("datasets", 0) < FEWEST:
+        return None
+    width = edges[1] - edges[0]
+    bars = [
+        (
+            0.5 * (a + b),
+            n,
+            "good" if (a + b > 0) == metric.higher else "bad",
+            f"{_count(n)} data sets: {a:+.3g} to {b:+.3g}",
+        )
+        for a, b, n in zip(edges, edges[1:], held, strict=False)
+        if n
+    ]
+    bars += [(0.0, view["on_par"], "soft", f"{_count(view['on_par'])} data sets: on par")] if view.get("on_par") else []
+    data: Figure = {
+        "type": "bar",
+        "x": [bar[0] for bar in bars],
+        "y": [bar[1] for bar in bars],
+        "width": [0.92 * width if bar[0] else 0.3 * width for bar in bars],
+        "hovertext": [plot_text(bar[3]) for bar in bars],
+        "hoverinfo": "text",
+        "marker": {"color": [bar[2] for bar in bars], "line": {"color": "card", "width": 1.5}},
+    }
+    unit = ", points" if metric.percent else ""
+    whole = {"dtick": 1} if max(data["y"]) < 8 else {"nticks": 6}
+    layout = _layout(
+        margin={"l": 46, "r": 14, "t": 10, "b": 44},
+        shapes=[_upright(0, "soft", "solid")],
+        xaxis=_axis(range=[edges[0], edges[-1]], title={"text": f"difference in {metric.word}{unit}", "standoff": 6}),
+        yaxis=_axis(title={"text": "data sets", "standoff": 4}, rangemode="tozero", **whole),
+        barmode="overlay",
+    )
+    return {"data": [data], "layout": layout, "height": 300, "alt": f"Differences in {metric.word} by data set."}
 
 
 def class_mark(k: int) -> tuple[str, str]:

@@ -1,24 +1,16 @@
 """The page's parts, gathered from the summary for the template: each present, or None and left out."""
 
-import base64
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-from plotly.offline import get_plotlyjs
-
 from vicinal.study.report import _figures, _words
-from vicinal.study.report._palette import THEMES, method_slots
-from vicinal.study.report._text import METRICS, clean, finite, setting, shown
+from vicinal.study.report._palette import method_slots
+from vicinal.study.report._shell import fill
+from vicinal.study.report._text import METRICS, clean, finite, seconds, setting, shown
 
 __all__ = ["page"]
 
-HERE = Path(__file__).parent
 PROTOCOLS = {
     "tuned": "every method chose its settings on training rows only",
     "paper": "the settings of the GenLabel paper",
@@ -59,9 +51,9 @@ def page(summary: Mapping[str, Any]) -> str:
     names = [str(name) for name in summary["dataset"].get("labels") or []]
     view = summary.get("projection") or {}
     claim, sentences = _words.headline(summary)
-    scripts = {"plotly": get_plotlyjs(), "ours": (HERE / "page.js").read_text(encoding="utf-8")}
-    template = _environment().get_template("page.html.jinja")
-    return template.render(
+    return fill(
+        "page.html.jinja",
+        figures,
         summary=summary,
         facts=_facts(summary),
         classes=_classes(summary["dataset"], names),
@@ -82,31 +74,9 @@ def page(summary: Mapping[str, Any]) -> str:
         selected=_selected(methods, slots),
         settings={key: setting(value) for key, value in (summary.get("settings") or {}).items()},
         reproduce=summary.get("reproduce") or {},
-        figures=figures,
-        themes=THEMES,
-        payload=_script_json({"figures": figures, "themes": THEMES}),
-        scripts=scripts,
-        hashes=" ".join(f"'sha256-{_digest(text)}'" for text in scripts.values()),
         setting=setting,
         shown=shown,
     )
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["thousands"] = _thousands
-    return environment
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _script_json(value: Any) -> str:
-    """Return JSON that can stand inside a script element: no sign that HTML could take for markup."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _baseline_first(methods: Mapping[str, Any], baseline: Any) -> dict[str, Any]:
@@ -144,18 +114,8 @@ def _rows(
             mean = shown(stat.get("mean"), metric)
             cells.append((mean, shown(spread, metric).removesuffix(" %"), mean == best.get(metric.key)))
         row = {"name": name, "slot": slots[name], "cells": cells, "baseline": name == baseline}
-        rows.append(row | {"seconds": _seconds(result.get("seconds")), "found": _words.verdicts(comparisons, name)})
+        rows.append(row | {"seconds": seconds(result.get("seconds")), "found": _words.verdicts(comparisons, name)})
     return rows
-
-
-def _seconds(value: Any) -> str:
-    if not finite(value):
-        return "–"
-    return f"{value:.1f}" if value < 100 else _thousands(round(value))
-
-
-def _thousands(value: Any) -> str:
-    return f"{value:,}".replace(",", "\u202f") if finite(value) else "–"
 
 
 def _legend(view: Mapping[str, Any], names: list[str]) -> list[tuple[str, str, str]]:

@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 __all__ = [
+    "BY_KEY",
     "METRICS",
     "Metric",
     "clean",
     "finite",
     "listing",
     "plot_text",
+    "seconds",
     "setting",
     "short",
     "shown",
     "signed",
+    "thousands",
     "wrapped",
 ]
 
@@ -81,6 +84,16 @@ METRICS = (
     ),
 )
 
+ROBUST = Metric(
+    "robust_accuracy",
+    "Robust accuracy",
+    "robust accuracy",
+    True,
+    True,
+    "How many test rows get the right class even when an attack may move them within its radius.",
+)
+BY_KEY = {metric.key: metric for metric in (*METRICS, ROBUST)}
+
 
 def clean(value: Any) -> Any:
     """Return `value` with strings that print, finite numbers and text keys, all the way down.
@@ -120,6 +133,18 @@ def signed(value: Any, metric: Metric, unit: bool = True) -> str:
         return DASH
     text = f"{metric.scale * value:+.{1 if metric.percent else 3}f}".replace("-", "−")
     return f"{text} points" if metric.percent and unit else text
+
+
+def seconds(value: Any) -> str:
+    """Return seconds with a decimal below 100."""
+    if not finite(value):
+        return DASH
+    return f"{value:.1f}" if value < 100 else thousands(round(value))
+
+
+def thousands(value: Any) -> str:
+    """Return a count with thin spaces between thousands."""
+    return f"{value:,}".replace(",", "\u202f") if finite(value) else DASH
 
 
 def setting(value: Any) -> str:

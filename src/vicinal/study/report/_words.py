@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vicinal.study.report._text import METRICS, finite, listing, shown, signed
+from vicinal.study.report._text import BY_KEY, METRICS, finite, listing, shown, signed
 
 __all__ = ["densities_sentence", "headline", "intrusion_sentence", "verdict", "verdicts"]
-
-BY_KEY = {metric.key: metric for metric in METRICS}
 
 
 def verdict(comparison: Mapping[str, Any]) -> str:

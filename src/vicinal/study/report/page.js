@@ -105,6 +105,29 @@
     Plotly.restyle("projection", { visible: shown }, [index]);
   }));
 
+  document.querySelectorAll(".sortable").forEach((table) => {
+    const heads = [...table.tHead.rows[0].cells];
+    // The first number of a cell; a dash sorts last in either direction.
+    const value = (row, place) => {
+      const text = row.cells[place].textContent.trim();
+      if (!place) return text;
+      const found = text.replace(/\u202f/g, "").replace("−", "-").match(/-?\d+(\.\d+)?/);
+      return found ? Number(found[0]) : NaN;
+    };
+    heads.forEach((head, place) => head.querySelector("button").addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") ? head.getAttribute("aria-sort") === "descending" : !place;
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const sign = up ? 1 : -1;
+      const rows = [...table.tBodies[0].rows].map((row) => [value(row, place), row]);
+      rows.sort(([a], [b]) => {
+        if (!place) return sign * a.localeCompare(b, "en", { numeric: true });
+        return Number.isNaN(a) - Number.isNaN(b) || sign * (a - b) || 0;
+      });
+      table.tBodies[0].append(...rows.map(([, row]) => row));
+    }));
+  });
+
   const copy = document.getElementById("copy");
   if (copy) copy.addEventListener("click", async () => {
     const code = document.getElementById("command");

@@ -1,0 +1,231 @@
+"""`vicinal study list | run | status | report | export | merge | seal`."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from vicinal.core.checks import InputError
+
+__all__ = ["study_app"]
+
+study_app = typer.Typer(
+    name="study", help="Run the studies of the papers, or your own: resumable, on one machine or a cluster.", no_args_is_help=True
+)
+
+Folder = Annotated[Path, typer.Argument(help="The study's folder.")]
+FORMATS = ("csv", "markdown", "latex", "records")
+
+
+@study_app.command("list")
+def list_command() -> None:
+    """List the suites that come along."""
+    from vicinal.cli.terminal import two_columns  # noqa: PLC0415
+    from vicinal.study.suite import list_suites  # noqa: PLC0415
+
+    two_columns(list_suites())
+
+
+@study_app.command("run")
+def run_command(
+    suite: Annotated[str, typer.Argument(help="A suite (`vicinal study list`), a .toml file, or a folder of tables.")],
+    tables: Annotated[
+        Path | None, typer.Option(help="A folder of tables with an index, in place of OpenML for the ids it holds.")
+    ] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Ask OpenML for what --tables does not hold.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The study's folder.", show_default="studies/SUITE")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.", show_default="cores")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A dask scheduler that runs already, such as tcp://host:8786.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="Names with commas between.", show_default="the suite's")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Random splits.", show_default="the suite's")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    protocol: Annotated[str | None, typer.Option(help="tuned or paper.", show_default="the suite's")] = None,
+    network: Annotated[str | None, typer.Option(help="linear or mlp.", show_default="the suite's")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Of mixup's Beta(alpha, alpha).", show_default="1")] = None,
+    attack_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the suite's attack.", show_default="the suite's")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress.")] = False,
+) -> None:
+    """Run a suite, or go on with it, and write its report."""
+    from vicinal.study.catalogue import Catalogue  # noqa: PLC0415 - torch is slow to import
+    from vicinal.study.plan import make_plan  # noqa: PLC0415
+    from vicinal.study.runner import connect, run_plan  # noqa: PLC0415
+    from vicinal.study.store import Store  # noqa: PLC0415
+    from vicinal.study.suite import read_suite  # noqa: PLC0415
+
+    chosen = read_suite(suite).with_attack_steps(attack_steps)
+    catalogue = Catalogue(tables if tables is not None or not Path(suite).is_dir() else suite, fetch or None)
+    store = Store(out or Path("studies") / chosen.name.replace("/", "-"))
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    with _reading(console) as tell_read:
+        plan = make_plan(
+            chosen, catalogue, methods=methods.split(",") if methods else None, trials=trials, seed=seed, protocol=protocol,
+            network=network, options={"alpha": alpha}, command=shlex.join(["vicinal", *sys.argv[1:]]), tell=tell_read,
+        )  # fmt: skip
+    _say_missing(plan.manifest["missing"], console)
+    with connect(scheduler) if scheduler else _local(workers) as client, _counting(console) as tell:
+        tally = run_plan(plan, store, client, retry_failed=retry_failed, tell=tell)
+    _say(tally, store.folder, Console(highlight=False))
+    _report(store, store.folder / "report.html")
+
+
+@study_app.command("status")
+def status_command(folder: Folder) -> None:
+    """Say what is done, what failed and what is left."""
+    from vicinal.cli.terminal import two_columns  # noqa: PLC0415
+    from vicinal.study.store import Store  # noqa: PLC0415
+    from vicinal.study.tally import manifest_of, tally_of  # noqa: PLC0415
+
+    store = Store(folder, read_only=True)
+    tally, methods = tally_of(store)
+    console = Console(highlight=False)
+    console.print(f"{manifest_of(store)['title']}", markup=False)
+    two_columns({name: _counted(c["done"], c["failed"], c["left"]) for name, c in methods.items()})
+    _say_missing(manifest_of(store)["missing"], console)
+    _say(tally, folder, console)
+    _say_problems(store, console)
+
+
+@study_app.command("report")
+def report_command(
+    folder: Folder,
+    to: Annotated[Path | None, typer.Option(help="Where the page goes.", show_default="report.html in the folder")] = None,
+) -> None:
+    """Write the report of what is there."""
+    from vicinal.study.store import Store  # noqa: PLC0415
+
+    _report(Store(folder, read_only=True), to or folder / "report.html")
+
+
+@study_app.command("export")
+def export_command(
+    folder: Folder,
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "csv",
+    to: Annotated[Path | None, typer.Option(help="A folder for the files.", show_default="tables in the study's folder")] = None,
+) -> None:
+    """Write the study's tables as CSV, Markdown or LaTeX, or its records as one Parquet file."""
+    from vicinal.core.checks import check_in  # noqa: PLC0415
+    from vicinal.study import export  # noqa: PLC0415
+    from vicinal.study.store import Store  # noqa: PLC0415
+    from vicinal.study.tally import manifest_of, summary_of  # noqa: PLC0415
+
+    check_in("--format", form, FORMATS)
+    store = Store(folder, read_only=True)
+    manifest_of(store)
+    place = to or folder / "tables"
+    place.mkdir(parents=True, exist_ok=True)
+    if form == "records":
+        written = [place / "records.parquet"]
+        store.frame(kind=None).to_parquet(written[0])
+    elif form == "csv":
+        written = export.export_csv(summary_of(store), place)
+    else:
+        name, write = {"markdown": ("study.md", export.export_markdown), "latex": ("study.tex", export.export_latex)}[form]
+        written = [write(summary_of(store), place / name)]
+    for path in written:
+        typer.echo(path)
+
+
+@study_app.command("merge")
+def merge_command(
+    into: Annotated[Path, typer.Argument(help="The folder that takes the records.")],
+    others: Annotated[list[Path], typer.Argument(help="Folders whose records are added.")],
+) -> None:
+    """Add the records of other folders of the same study; nothing is overwritten."""
+    from vicinal.study.store import Store  # noqa: PLC0415
+
+    store = Store(into)
+    report = store.merge([Store(other, read_only=True) for other in others])
+    typer.echo(f"{report.added} records added, {report.same} were there already, {len(report.conflicts)} conflict.")
+    for problem in (*report.conflicts, *report.problems):
+        typer.echo(f"{problem.path}: {problem.what}; {problem.way_out}.", err=True)
+
+
+@study_app.command("seal")
+def seal_command(folder: Folder) -> None:
+    """Put a study's records into one Parquet file, each whole; everything reads it as before."""
+    from vicinal.study.store import Store  # noqa: PLC0415
+
+    typer.echo(f"{Store(folder).seal()} records in {folder / 'records.parquet'}.")
+
+
+def _report(store: Any, path: Path) -> None:
+    from vicinal.study.report import write_study_report  # noqa: PLC0415
+    from vicinal.study.tally import summary_of  # noqa: PLC0415
+
+    typer.echo(f"report: {write_study_report(summary_of(store), path)}")
+
+
+def _local(workers: int | None) -> Any:
+    import os  # noqa: PLC0415
+
+    from vicinal.study.runner import local_cluster  # noqa: PLC0415
+
+    return local_cluster(workers or len(os.sched_getaffinity(0)))
+
+
+def _counted(done: int, failed: int, left: int) -> str:
+    return f"{done} done" + (f", {failed} failed" if failed else "") + (f", {left} left" if left else "")
+
+
+def _say(tally: Any, folder: Path, console: Console) -> None:
+    console.print(f"{_counted(tally.done, tally.failed, tally.left)} of {tally.planned} records in {folder}", markup=False)
+    if tally.failed:
+        console.print("the report says why records failed; --retry-failed tries them again", markup=False)
+    for conflict in tally.conflicts:
+        console.print(f"{conflict.path}: {conflict.what}; {conflict.way_out}.", markup=False)
+
+
+def _say_missing(missing: list[dict[str, str]], console: Console) -> None:
+    reasons: dict[str, list[str]] = {}
+    for entry in missing:
+        reasons.setdefault(entry["why"], []).append(entry["id"])
+    for why, names in reasons.items():
+        console.print(f"{len(names)} missing, {why}: {', '.join(names)}", markup=False)
+
+
+def _say_problems(store: Any, console: Console) -> None:
+    for problem in store.problems:
+        console.print(f"{problem.path}: {problem.what}; {problem.way_out}.", markup=False)
+
+
+@contextmanager
+def _reading(console: Console) -> Iterator[Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    columns = (TextColumn("reading tables"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda read, total: progress.update(task, completed=read, total=total)
+
+
+@contextmanager
+def _counting(console: Console) -> Iterator[Any]:
+    """Show records done, failed, left and the time left."""
+    from datetime import timedelta  # noqa: PLC0415
+
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting workers", total=None)
+
+        def tell(tally: Any) -> None:
+            rest = "" if tally.seconds_left is None else f", about {timedelta(seconds=round(tally.seconds_left))} left"
+            progress.update(
+                task,
+                description=_counted(tally.done, tally.failed, tally.left) + rest,
+                total=tally.planned,
+                completed=tally.done + tally.failed,
+            )
+
+        yield tell

@@ -1,0 +1,279 @@
+"""From a study's records to its summary: the plain numbers that the report and the exports read.
+
+A study asks how methods compare over many data sets. Its summary holds each data set's scores with the published ones
+beside them, on how many data sets the study's subject is ahead of each baseline, the paired differences and the ranks
+over families of data sets, the cost, and what failed or is missing. Nothing here trains or imports torch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vicinal.core.checks import InputError
+from vicinal.study.analysis._paired import counts, differences, increases
+from vicinal.study.analysis._published import published_counts, published_scores
+from vicinal.study.analysis._ranks import ranks
+from vicinal.study.analysis._scores import Array, Scores, read_scores
+
+__all__ = ["SCHEMA", "analyse"]
+
+SCHEMA = 1
+FACTS = ("rows", "features", "classes", "balance", "family", "name")
+PROFILE = ("gaussian_train_accuracy", "kde_train_accuracy", "intrusion_rate")
+TEST_SIZE = 0.3
+"""Share of the rows that each trial holds out, where the study does not say."""
+
+
+def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary of a study, as plain JSON.
+
+    Args:
+        frame: one row a record: `dataset`, `method`, `status` ('done' or 'failed'), `error_kind`, `error_message`, the
+            means of the metrics over trials (accuracies and ECE as fractions), their `<metric>_trials` arrays,
+            `seconds`, and facts of the data set (`fact_rows`, `fact_family`, ...). Columns may be absent, values NaN.
+        profiles: one row a data set, with `fact_gaussian_train_accuracy` and `fact_kde_train_accuracy`; or None.
+        study: the manifest; `datasets`, `methods` and `metrics` are required, the first metric is what the study is
+            about. `subject` is the method that is compared with the `baselines` (by default all others); `best_of`
+            (`name`, `methods`) adds a method that takes the best member on each data set. `criterion` and `balanced`
+            give thresholds of subsets; `published` (percent) and `published_counts` stand beside ours; `test_size`
+            (0.3) is each trial's held-out share, 0 for trials on fresh rows.
+
+    Returns:
+        The summary: `schema`, `status`, `subsets`, `datasets`, `published`, `counts`, `differences`, `increases`,
+        `ranks`, `cost`, and the manifest's own words. Means that are equal count as on par.
+
+    Raises:
+        InputError: the study lacks a part, names an unknown subject, or two records are of one data set and method.
+
+    References:
+        J. Sohn et al. GenLabel: mixup relabeling using generative models. ICML 2022, section 6, Tables 3 to 5.
+        J. Demšar. Statistical comparisons of classifiers over multiple data sets. JMLR 7, 2006.
+
+    Examples:
+        >>> frame = pd.DataFrame({"dataset": ["iris"] * 2, "method": ["mixup", "genlabel"], "status": ["done"] * 2,
+        ...                       "accuracy": [0.90, 0.95], "accuracy_trials": [[0.9, 0.9], [0.9, 1.0]]})
+        >>> study = {"datasets": ["iris"], "methods": ["mixup", "genlabel"], "metrics": ["accuracy"],
+        ...          "subject": "genlabel"}
+        >>> [row["ahead"] for row in analyse(frame, None, study)["counts"]]
+        [1]
+    """
+    for part in ("datasets", "methods", "metrics"):
+        if not study.get(part):
+            raise InputError(f"`study` must have the part '{part}' with at least one name, got {study.get(part)!r}.")
+    best_of = study.get("best_of") or {"name": None, "methods": []}
+    if not set(best_of["methods"]) <= set(study["methods"]):  # a run of fewer methods than the suite has
+        study, best_of = {**study, "best_of": None}, {"name": None, "methods": []}
+    methods = [*study["methods"], *([best_of["name"]] if best_of["name"] else [])]
+    subject = study.get("subject") or best_of["name"]
+    if subject is not None and subject not in methods:
+        raise InputError(f"`study` must have its subject among its methods {methods}, got '{subject}'.")
+    facts = _facts(frame, profiles, study["datasets"])
+    families = facts["family"].where(facts["family"].notna(), facts.index.to_series())
+    scores = read_scores(frame, study, families.tolist())
+    metrics = list(scores.mean)
+    subsets = _subsets(facts, study)
+    baselines = [name for name in study.get("baselines") or methods if name != subject]
+    if subject == best_of["name"]:
+        baselines = [name for name in baselines if name not in best_of["methods"]]
+    seed, test_size = abs(int(study.get("seed") or 0)), float(study.get("test_size", TEST_SIZE))
+    parts: dict[str, list[dict[str, Any]]] = {"counts": [], "differences": [], "increases": [], "ranks": []}
+    theirs = published_counts(study)
+    main = _main_comparison(subsets, baselines, metrics[0], theirs) if subject else None
+    for metric in metrics:
+        for key, member in subsets.items():
+            label = {"metric": metric, "subset": key}
+            parts["ranks"].append(label | ranks(scores, metric, member))
+            if subject is None or not baselines:
+                continue
+            for row in counts(scores, metric, subject, baselines, member, test_size):
+                shares = theirs.get((metric, key, row["baseline"]))
+                parts["counts"].append(label | row | {"published": shares})
+            parts["differences"] += [
+                label | row for row in differences(scores, metric, subject, baselines, member, seed)
+            ]
+            if main:
+                shown = increases(scores, metric, subject, main["baseline"], member)
+                parts["increases"].append(label | {"baseline": main["baseline"]} | shown)
+    words = ("suite", "title", "question", "citation", "command", "versions", "date")
+    summary = {
+        "schema": SCHEMA,
+        "kind": "study",
+        **{key: study.get(key) for key in words},
+        "settings": {key: study.get(key) for key in ("network", "protocol", "trials", "seed")},
+        "remarks": list(study.get("remarks") or []),
+        "notes": list(study.get("notes") or []),
+        "methods": methods,
+        "best_of": study.get("best_of"),
+        "metrics": metrics,
+        "subject": subject,
+        "baselines": baselines,
+        "main": main,
+        "status": _status(frame, study),
+        "subsets": _described(subsets, facts, families, study),
+        "datasets": _datasets(scores, facts, subsets),
+        "published": published_scores(scores, facts, study),
+        **parts,
+        "cost": _cost(frame, list(study["methods"])),
+    }
+    plain: dict[str, Any] = _plain(summary)
+    return plain
+
+
+def _facts(frame: pd.DataFrame, profiles: pd.DataFrame | None, datasets: list[str]) -> pd.DataFrame:
+    """What is known of each data set, from its first record that says it; one row each, in the study's order."""
+    found = pd.DataFrame(index=pd.Index(datasets, name="dataset"))
+    none = pd.DataFrame({"dataset": []})
+    for table, names in ((frame, FACTS), (none if profiles is None or profiles.empty else profiles, PROFILE)):
+        known = [name for name in names if f"fact_{name}" in table]
+        first = table.groupby("dataset")[[f"fact_{name}" for name in known]].first()
+        found[list(names)] = first.rename(columns=lambda c: c.removeprefix("fact_")).reindex(datasets, columns=names)
+    return found
+
+
+def _subsets(facts: pd.DataFrame, study: Mapping[str, Any]) -> dict[str, Array]:
+    """Masks over the data sets: all; those that a density fits; the balanced ones among these."""
+    member = np.ones(len(facts), dtype=bool)
+    found = {"all": member}
+    if (least := study.get("criterion")) is not None:
+        fit = facts[["gaussian_train_accuracy", "kde_train_accuracy"]].astype(float).max(axis=1)
+        found["criterion"] = member = member & (fit > least).to_numpy()
+    if (least := study.get("balanced")) is not None:
+        found["balanced"] = member & (facts["balance"].astype(float) >= least).to_numpy()
+    return found
+
+
+def _described(
+    subsets: Mapping[str, Array], facts: pd.DataFrame, families: pd.Series, study: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    rules = {
+        "all": ("all data sets", ""),
+        "criterion": (
+            "data sets that a density fits",
+            f"a Gaussian mixture or kernel density classifies more than {100 * (study.get('criterion') or 0):g} %"
+            " of the training rows",
+        ),
+        "balanced": (
+            "balanced data sets" + (" among them" if "criterion" in subsets else ""),
+            f"the smallest class has at least {100 * (study.get('balanced') or 0):g} % of the largest one's rows",
+        ),
+    }
+    unknown = {
+        "all": 0,
+        "criterion": int(facts[["gaussian_train_accuracy", "kde_train_accuracy"]].isna().all(axis=1).sum()),
+        "balanced": int(facts["balance"].isna().sum()),
+    }
+    return [
+        {
+            "key": key,
+            "name": rules[key][0],
+            "rule": rules[key][1],
+            "datasets": int(member.sum()),
+            "families": int(families[member].nunique()),
+            "unknown": unknown[key],
+        }
+        for key, member in subsets.items()
+    ]
+
+
+def _main_comparison(
+    subsets: Mapping[str, Array], baselines: list[str], metric: str, published: Mapping[tuple[str, str, str], Any]
+) -> dict[str, str] | None:
+    """The one comparison that a headline speaks of: mixup if it is there, on the data sets that the paper counts."""
+    if not baselines:
+        return None
+    filled = [key for key in ("criterion", "all") if key in subsets and subsets[key].any()] or ["all"]
+    counted = [key for of, key, _ in published if of == metric and key in filled]
+    baseline = "mixup" if "mixup" in baselines else baselines[0]
+    return {"metric": metric, "subset": (counted or filled)[0], "baseline": baseline}
+
+
+def _status(frame: pd.DataFrame, study: Mapping[str, Any]) -> dict[str, Any]:
+    ours = frame[frame["dataset"].isin(study["datasets"]) & frame["method"].isin(study["methods"])]
+    missing = [{"id": str(entry["id"]), "why": entry.get("why") or ""} for entry in study.get("missing") or []]
+    failed = ours[ours["status"] == "failed"]
+    done = int((ours["status"] == "done").sum())
+    # The manifest lists each record as key, kind, data set, method.
+    listed = study.get("planned")
+    pairs = len(set(study["datasets"]) - {entry["id"] for entry in missing}) * len(study["methods"])
+    planned = pairs if listed is None else sum(kind == "scores" for _, kind, *_ in listed)
+    columns = ["dataset", "method", "error_kind", "error_message"]
+    failures = failed.reindex(columns=columns).to_dict("records")
+    causes = (
+        failed.reindex(columns=columns).astype(object).fillna("").groupby(["error_kind", "error_message"], sort=False)
+    )
+    return {
+        "planned": planned,
+        "done": done,
+        "failed": len(failed),
+        "left": max(0, planned - done - len(failed)),
+        "missing": missing,
+        "failures": failures,
+        "causes": sorted(
+            (
+                {
+                    "error_kind": kind,
+                    "error_message": message,
+                    "records": len(rows),
+                    "datasets": list(dict.fromkeys(rows["dataset"])),
+                    "methods": list(dict.fromkeys(rows["method"])),
+                }
+                for (kind, message), rows in causes
+            ),
+            key=lambda cause: -cause["records"],
+        ),
+    }
+
+
+def _datasets(scores: Scores, facts: pd.DataFrame, subsets: Mapping[str, Array]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {
+            "id": name,
+            **{str(k): v for k, v in values.items()},
+            "subsets": [key for key, member in subsets.items() if member[i]],
+            "scores": {},
+        }
+        for i, (name, values) in enumerate(zip(scores.datasets, facts.to_dict("records"), strict=True))
+    ]
+    for metric, mean in scores.mean.items():
+        known = np.isfinite(mean)
+        spread, trials = scores.std(metric), np.isfinite(scores.trials[metric]).sum(-1)
+        for row, *parts in zip(found, mean, spread, trials, known, strict=True):
+            row["scores"][metric] = {
+                name: {"mean": m, "std": s if t > 1 else None, "trials": t}
+                for name, m, s, t, there in zip(scores.methods, *(part.tolist() for part in parts), strict=True)
+                if there
+            }
+    return found
+
+
+def _cost(frame: pd.DataFrame, methods: list[str]) -> list[dict[str, Any]]:
+    if "seconds" not in frame:
+        return []
+    done = frame[frame["status"] == "done"]
+    wide = done.pivot_table(index="dataset", columns="method", values="seconds", aggfunc="sum").reindex(columns=methods)
+    reference = wide["vanilla"].where(wide["vanilla"] > 0) if "vanilla" in methods else None
+    ratio = None if reference is None else wide.div(reference, axis=0).median()
+    return [
+        {
+            "method": name,
+            "records": int(wide[name].notna().sum()),
+            "seconds": float(wide[name].sum()),
+            "ratio": None if ratio is None else float(ratio[name]),
+        }
+        for name in methods
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Return plain JSON: Python's own numbers, None for what is not known."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return None if value is pd.NA or value is pd.NaT else value

@@ -1,0 +1,192 @@
+"""From a suite and the tables at hand to units of work, each with the keys of the records that it makes.
+
+A unit is a data set with a family of methods that share candidates, all trials stacked; one unit a data set more describes the
+table itself (its profile). What a record says depends on its axes alone, so plans may grow, overlap and run anywhere.
+"""
+
+import datetime
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import vicinal
+from vicinal.core import InputError
+from vicinal.data import SYNTHETIC
+from vicinal.study.catalogue import Catalogue, Missing, Source
+from vicinal.study.families import method_families
+from vicinal.study.methods import Method, read_methods
+from vicinal.study.protocol import Protocol, read_protocol
+from vicinal.study.record import Axes
+from vicinal.study.suite import Suite
+from vicinal.study.trials import Problem, read_problem
+
+__all__ = ["Plan", "Unit", "make_plan"]
+
+PATIENCE = 3
+"""Tables that can't be fetched one after another before the rest is not tried."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one worker does in one go.
+
+    Attributes:
+        kind: 'scores', or 'profile' for the table itself. source: the data set.
+        axes: of the records that come of it, one a method.
+        cost: a rough guess of seconds, for order and time left.
+    """
+
+    kind: str
+    source: Source
+    axes: tuple[Axes, ...]
+    cost: float
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its records."""
+        return tuple(axes.key for axes in self.axes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study does: its units, the problems they are about, and what a report must know of it.
+
+    Attributes:
+        manifest: plain JSON, `study.json` of the study's folder. problems: by data set.
+    """
+
+    manifest: Mapping[str, Any]
+    units: tuple[Unit, ...]
+    problems: Mapping[str, Problem] = field(repr=False)
+
+
+def make_plan(
+    suite: Suite,
+    catalogue: Catalogue,
+    *,
+    methods: Sequence[str] | None = None,
+    trials: int | None = None,
+    seed: int = 0,
+    protocol: str | None = None,
+    network: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    command: str | None = None,
+    tell: Callable[[int, int], None] | None = None,
+) -> Plan:
+    """Read the tables of a suite and plan its units, the longest first.
+
+    Args:
+        suite: from `read_suite`.
+        catalogue: where its tables are.
+        methods, trials, protocol, network: in place of the suite's.
+        seed: of everything.
+        options: more of the protocol, such as {"alpha": 2.0, "folds": 5, "keep": "last"}.
+        command: what the user typed.
+        tell: called with tables read and tables in all.
+
+    Raises:
+        InputError: none of the tables is to be had; an unknown method or protocol.
+    """
+    sources, missing = catalogue.find(suite.datasets)
+    problems, unread = _read(sources, tell)
+    missing += unread
+    if not problems:
+        raise InputError(
+            f"none of the {len(suite.datasets)} data sets of {suite.name} is to be had; the first: "
+            f"{missing[0].dataset}, {missing[0].why}. Give a folder that holds some with --tables."
+        )
+    name, net = protocol or suite.protocol, network or suite.network
+    chosen = read_methods(list(methods or suite.methods))
+    said = {key: value for key, value in (options or {}).items() if value is not None}
+    count = suite.trials if trials is None else trials
+    attack = {"attack": dict(suite.attack)} if suite.attack else {}
+    units = []
+    for source in sources:
+        if source.dataset not in problems:
+            continue
+        problem = problems[source.dataset]
+        synthetic = source.dataset if problem.synthetic else None
+        plan = read_protocol(name, None if synthetic and name == "paper" else net, synthetic, **said)
+        profile = Axes(
+            source.dataset, "profile", name, plan.network, count, seed, said, _fingerprint(problem), kind="profile"
+        )
+        units.append(Unit("profile", source, (profile,), 1e-6 * problem.rows**2))
+        for family in method_families(chosen, plan):
+            axes = [replace(profile, kind="scores", method=m.name, options={**said, **attack}) for m in family]
+            units.append(Unit("scores", source, tuple(axes), _cost(problem, family, plan)))
+    manifest = {
+        "schema": 1,
+        "suite": suite.name,
+        "title": suite.title,
+        "question": suite.question,
+        "citation": suite.citation,
+        "protocol": name,
+        "network": net,
+        "trials": count,
+        "seed": seed,
+        "methods": [m.name for m in chosen],
+        "subject": suite.subject if suite.subject in {m.name for m in chosen} or suite.best_of else None,
+        "metrics": list(suite.metrics),
+        "datasets": list(problems),
+        "missing": [{"id": m.dataset, "why": m.why} for m in missing],
+        "criterion": suite.criterion,
+        "balanced": suite.balanced,
+        "published": [dict(row) for row in suite.published],
+        "published_counts": [dict(row) for row in suite.published_counts],
+        "best_of": None if suite.best_of is None else dict(suite.best_of),
+        "attack": None if suite.attack is None else dict(suite.attack),
+        "remarks": list(suite.remarks),
+        "notes": [f"{s.dataset}: {s.note}" for s in sources if s.note and s.dataset in problems],
+        "planned": [[a.key, a.kind, a.dataset, a.method] for unit in units for a in unit.axes],
+        "command": command,
+        "test_size": read_protocol(name, net).test_size,
+        "date": datetime.date.today().isoformat(),
+        "versions": {
+            "vicinal": vicinal.__version__,
+            "python": platform.python_version(),
+            **{package: importlib.metadata.version(package) for package in ("torch", "scikit-learn", "numpy", "scipy")},
+        },
+    }
+    return Plan(manifest, tuple(sorted(units, key=lambda unit: -unit.cost)), problems)
+
+
+def _read(
+    sources: Sequence[Source], tell: Callable[[int, int], None] | None
+) -> tuple[dict[str, Problem], list[Missing]]:
+    problems: dict[str, Problem] = {}
+    missing, failures = [], 0
+    for number, source in enumerate(sources):
+        fetched = source.path.startswith("openml:")
+        if fetched and failures >= PATIENCE:
+            missing.append(Missing(source.dataset, f"not tried, since OpenML failed {PATIENCE} times in a row"))
+            continue
+        try:
+            problems[source.dataset] = read_problem(source.path, source.target, name=source.dataset)
+            failures = 0
+        except InputError as error:
+            missing.append(Missing(source.dataset, str(error)))
+            failures += fetched
+        if tell is not None:
+            tell(number + 1, len(sources))
+    return problems, missing
+
+
+def _fingerprint(problem: Problem) -> str:
+    """Return what tells a changed table from the one that records are of."""
+    if problem.table is None or problem.name in SYNTHETIC:
+        return ""
+    text = problem.table.features.assign(**{"": problem.table.target}).to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _cost(problem: Problem, family: Sequence[Method], protocol: Protocol) -> float:
+    """Guess the seconds of a unit of five trials on one core."""
+    n, d, k = problem.rows, problem.features, len(problem.labels)
+    names = " ".join(method.name for method in family)
+    replicas = len(protocol.learning_rates) * sum(len(m.candidates(protocol)) for m in family if m.candidates)
+    hidden = sum(protocol.hidden) + 1
+    pairs = n * n * (d + 8) * any(word in names for word in ("kde", "knn", "intrusion", "genlabel"))
+    return 0.2 + 3e-6 * n * k * (d + 8) * hidden * replicas**0.8 + 1e-7 * pairs

@@ -1,0 +1,250 @@
+"""Runs a plan's units on a dask cluster and stores what comes of them.
+
+    with local_cluster(workers=2) as client:      # or connect("tcp://...")
+        run_plan(plan, store, client)
+
+Only this process touches the folder: workers need vicinal, and no shared disk. A few units a thread are in flight, so a plan may
+be long; what is stored is stored, so a study that was killed goes on where it was. A unit whose worker dies is tried on another; one
+that keeps failing becomes records that say why.
+"""
+
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from vicinal.core import InputError, require
+from vicinal.study.plan import Plan, Unit
+from vicinal.study.store import Problem as Conflict
+from vicinal.study.store import Store
+from vicinal.study.tally import Tally
+from vicinal.study.work import failed_records, run_unit
+
+__all__ = ["connect", "local_cluster", "run_plan"]
+
+AHEAD = 2
+"""Units in flight for every thread of the cluster, so that none waits for this process."""
+
+RETRIES = 2
+"""How often a unit that raised is tried again."""
+
+DEATHS = 3
+"""How many workers may die over a unit of a local cluster before it is given up."""
+
+COUNT_SECONDS = 5.0
+"""How often the cluster's threads are counted anew: workers come and go."""
+
+CONNECT_SECONDS = 20
+
+WRITERS = 8
+"""Threads that write records: each waits for the disk, and a disk flushes many files as quickly as one."""
+
+
+@contextlib.contextmanager
+def local_cluster(workers: int) -> Iterator[Any]:
+    """Yield a client of worker processes on this machine, one thread each; a worker that dies is started anew."""
+    distributed, dask = require("distributed", "study"), require("dask", "study")
+    # No message of a library may come between a person and the progress bar.
+    settings = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.worker.profile.enabled": False,
+        "distributed.logging.distributed": "critical",
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def connect(address: str) -> Iterator[Any]:
+    """Yield a client of a scheduler that runs elsewhere (`dask scheduler`, `dask worker`).
+
+    Raises:
+        InputError: nobody answers there, no worker comes, or a worker has no vicinal or another version of it.
+    """
+    distributed = require("distributed", "study")
+    try:
+        client = distributed.Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"no dask scheduler answers at {address}; start one with `dask scheduler` and give the address it prints."
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise InputError(
+                f"the scheduler at {address} has no workers; start some with `dask worker {address} --nthreads 1`."
+            ) from error
+        _same_versions(client)
+        yield client
+
+
+def _same_versions(client: Any) -> None:
+    import vicinal  # noqa: PLC0415 - its version only
+
+    for worker, version in client.run(_version, on_error="return").items():
+        if version != vicinal.__version__:
+            found = f"vicinal {version}" if isinstance(version, str) else "no vicinal"
+            raise InputError(f"the worker at {worker} has {found}; install vicinal {vicinal.__version__} there.")
+
+
+def _version() -> str:
+    import vicinal  # noqa: PLC0415 - runs on a worker
+
+    return vicinal.__version__
+
+
+def run_plan(
+    plan: Plan,
+    store: Store,
+    client: Any,
+    *,
+    retry_failed: bool = False,
+    work: Callable[..., list[dict[str, Any]]] = run_unit,
+    tell: Callable[[Tally], None] | None = None,
+) -> Tally:
+    """Run what is not yet stored.
+
+    Args:
+        plan: from `make_plan`.
+        store: the study's folder; its manifest is written first.
+        client: from `local_cluster` or `connect`.
+        retry_failed: whether to try again what failed in an earlier run.
+        work: what a worker does with a unit and its problem.
+        tell: called whenever records are stored.
+
+    Returns:
+        Where the study stands at the end.
+
+    Raises:
+        InputError: the folder can't be written to, or the cluster is gone; what is stored is kept.
+    """
+    return _Run(plan, store, client, work, tell).run(retry_failed)
+
+
+class WorkerDied(Exception):  # noqa: N818 - the name is what the record says
+    """Every worker that tried a unit died."""
+
+
+class _Run:
+    """One run of a plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        client: Any,
+        work: Callable[..., list[dict[str, Any]]],
+        tell: Callable[[Tally], None] | None,
+    ) -> None:
+        self.plan, self.store, self.client, self.work, self.tell = plan, store, client, work, tell
+        self.distributed = require("distributed", "study")
+        self.started = time.monotonic()
+        self.counts = Counter[str]()
+        self.suspects: deque[Unit] = deque()
+        self.writers = ThreadPoolExecutor(WRITERS)
+        self.writing: deque[tuple[Unit, list[tuple[dict[str, Any], Future[Conflict | None]]]]] = deque()
+        self.conflicts: list[Conflict] = []
+        self.spent = self.to_spend = 0.0
+
+    def run(self, retry_failed: bool) -> Tally:
+        self.store.write_manifest(dict(self.plan.manifest))
+        known = self.store.index()
+        states = {key: known[key].status for unit in self.plan.units for key in unit.keys if key in known}
+        finished = {"done"} if retry_failed else {"done", "failed"}
+        queue = deque(u for u in self.plan.units if any(states.get(key) not in finished for key in u.keys))
+        self.to_spend = sum(unit.cost for unit in queue)
+        for key in {key for unit in queue for key in unit.keys} & states.keys():
+            del states[key]
+        self.counts = Counter(states.values())
+        flying: dict[Any, tuple[Unit, bool]] = {}
+        landing = self.distributed.as_completed()
+        counted, threads = -COUNT_SECONDS, 1
+        try:
+            while queue or flying or self.suspects or self.writing:
+                if time.monotonic() - counted > COUNT_SECONDS:
+                    threads, counted = max(1, sum(self.client.nthreads().values())), time.monotonic()
+                # A dying worker takes down what waits on it too: suspects are tried once more, alone.
+                alone = not queue and not flying
+                if alone:
+                    queue.extend([self.suspects.popleft()] if self.suspects else [])
+                chosen = [queue.popleft() for _ in range(min(len(queue), AHEAD * threads - len(flying)))]
+                submitted = self._submit([unit for unit in chosen if not self._stored_meanwhile(unit)], alone)
+                flying |= submitted
+                landing.update(submitted)
+                if flying:
+                    self._land([(future, *flying.pop(future)) for future in landing.next_batch()])
+                self._settle(wait=not flying)
+        except (self.distributed.comm.CommClosedError, OSError) as error:
+            raise InputError(
+                f"the cluster is gone ({error}); what was done is kept in {self.store.folder}, run again to go on."
+            ) from error
+        finally:
+            # After an interrupt or an error, workers should not go on with what nobody waits for.
+            with contextlib.suppress(Exception):
+                self.client.cancel(list(flying), force=True)
+            self.writers.shutdown()
+        return self._tally()
+
+    def _submit(self, units: list[Unit], alone: bool) -> dict[Any, tuple[Unit, bool]]:
+        """Hand units to the cluster in one message."""
+        if not units:
+            return {}
+        problems = [self.plan.problems.get(unit.source.dataset) for unit in units]
+        names = [f"{u.source.dataset}-{u.axes[0].method}-{u.keys[0]}{'-alone' * alone}" for u in units]
+        futures = self.client.map(self.work, units, problems, key=names, pure=False, retries=RETRIES)
+        return {future: (unit, alone) for future, unit in zip(futures, units, strict=True)}
+
+    def _stored_meanwhile(self, unit: Unit) -> bool:
+        """Whether another run on this folder has done the unit since this one began."""
+        if all(self.store.has(axes) for axes in unit.axes):
+            self._count(unit, dict.fromkeys(unit.keys, "done"))
+            return True
+        return False
+
+    def _land(self, arrived: list[tuple[Any, Unit, bool]]) -> None:
+        """Write what came of units, or why nothing did."""
+        good = [future for future, *_ in arrived if future.status == "finished"]
+        results = dict(zip(good, self.client.gather(good), strict=True))
+        for future, unit, alone in arrived:
+            if future in results:
+                records = results[future]
+            elif isinstance(error := future.exception(), self.distributed.CancelledError):
+                raise OSError("the scheduler forgot a task")
+            elif isinstance(error, self.distributed.KilledWorker) and not alone:
+                self.suspects.append(unit)
+                continue
+            elif isinstance(error, self.distributed.KilledWorker):
+                records = failed_records(
+                    unit, WorkerDied("every worker that tried this alone died, for want of memory perhaps")
+                )
+            else:
+                records = failed_records(unit, error)
+            self.writing.append((unit, [(record, self.writers.submit(self.store.write, record)) for record in records]))
+
+    def _settle(self, wait: bool) -> None:
+        """Count the units whose records are on the disk, in the order of writing."""
+        while self.writing and (wait or all(written.done() for _, written in self.writing[0][1])):
+            unit, writes = self.writing.popleft()
+            self.conflicts += [conflict for _, written in writes if (conflict := written.result()) is not None]
+            self._count(unit, {record["key"]: record["status"] for record, _ in writes})
+
+    def _count(self, unit: Unit, states: dict[str, str]) -> None:
+        self.counts.update(states.values())
+        self.spent += unit.cost
+        if self.tell is not None:
+            self.tell(self._tally())
+
+    def _tally(self) -> Tally:
+        seconds = time.monotonic() - self.started
+        left = seconds / self.spent * (self.to_spend - self.spent) if self.spent else None
+        planned = len(self.plan.manifest["planned"])
+        return Tally(planned, self.counts["done"], self.counts["failed"], seconds, left, tuple(self.conflicts))

@@ -1,0 +1,181 @@
+"""Suites: frozen specifications of studies, one readable TOML file each, and the numbers that were published.
+
+    title, question, citation       what a report says at its head
+    protocol, network, trials       as `vicinal compare` takes them
+    datasets, openml                names, and numbers of OpenML tables
+    methods, subject, metrics       what runs, the method that the others are compared with, what is reported
+    criterion, balanced             subsets: training accuracy of the better density, smallest over largest class
+    published, published_counts     files in `suites/published`: accuracies in percent, and counts in percent of tables
+    best_of                         a method made of several, the best on each table's test rows
+    attack                          an attack on every trained network
+    extends                         another suite, whose entries hold unless given here
+
+A suite of one's own is such a file anywhere, or a folder of tables.
+"""
+
+import csv
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from vicinal.core.checks import InputError
+from vicinal.study.catalogue import Catalogue
+
+__all__ = ["Suite", "list_suites", "read_suite"]
+
+HOME = resources.files("vicinal.study") / "suites"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a study runs and asks; see the module's text for the fields."""
+
+    name: str
+    title: str
+    datasets: tuple[str, ...]
+    methods: tuple[str, ...]
+    question: str = ""
+    citation: str = ""
+    protocol: str = "paper"
+    network: str = "linear"
+    trials: int = 5
+    subject: str | None = None
+    metrics: tuple[str, ...] = ("accuracy", "log_loss")
+    criterion: float | None = None
+    balanced: float | None = None
+    published: tuple[Mapping[str, Any], ...] = ()
+    published_counts: tuple[Mapping[str, Any], ...] = ()
+    best_of: Mapping[str, Any] | None = None
+    attack: Mapping[str, Any] | None = None
+    remarks: tuple[str, ...] = ()
+
+    def with_attack_steps(self, steps: int | None) -> Self:
+        """Return the suite with another step budget for its attack; itself for None.
+
+        Raises:
+            InputError: the suite has no attack.
+        """
+        if steps is None:
+            return self
+        if self.attack is None:
+            raise InputError(f"{self.name} attacks nothing, so it has no steps of an attack; leave out --attack-steps.")
+        return replace(self, attack={**self.attack, "steps": steps})
+
+
+def list_suites() -> dict[str, str]:
+    """Return the names and titles of the suites that come along.
+
+    Examples:
+        >>> list_suites()["genlabel/table4"]
+        'GenLabel, Table 4: selected tables'
+    """
+    found = {}
+    for paper in sorted(HOME.iterdir(), key=lambda entry: entry.name):
+        for file in sorted(paper.iterdir(), key=lambda entry: entry.name) if paper.is_dir() else ():
+            if file.name.endswith(".toml"):
+                found[f"{paper.name}/{file.name.removesuffix('.toml')}"] = tomllib.loads(file.read_text("utf-8"))[
+                    "title"
+                ]
+    return found
+
+
+def read_suite(name: str) -> Suite:
+    """Return a suite by its name, from a TOML file, or of all tables in a folder.
+
+    Raises:
+        InputError: no such suite, file or folder, or a file that is no suite; names what is wrong.
+
+    Examples:
+        >>> suite = read_suite("genlabel/table4")
+        >>> suite.datasets[-1], suite.methods[-1], suite.published[-1]["value"]
+        ('openml:1413', 'genlabel', 96.44)
+    """
+    path = Path(name)
+    if path.is_dir():
+        return _of_folder(path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise InputError(f"no suite at {name}.")
+        return _suite(path.stem, _entries(path.read_text("utf-8"), name), path.parent)
+    known = list_suites()
+    if name not in known:
+        # People say the table's number.
+        near = [full for full in known if full.endswith(f"/{name}")] or get_close_matches(name, known, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        raise InputError(
+            f"no suite is called {name!r}{hint} `vicinal study list` lists them; a folder of tables is one too."
+        )
+    return _suite(name, _entries((HOME / f"{name}.toml").read_text("utf-8"), name), None)
+
+
+def _of_folder(folder: Path) -> Suite:
+    catalogue = Catalogue(folder)
+    standard = read_suite("genlabel/openml")
+    return Suite(
+        name=folder.resolve().name,
+        title=f"The tables of {folder.resolve().name}",
+        question="On which of these tables does each way of training win?",
+        datasets=tuple(source.dataset for source in catalogue.sources),
+        methods=standard.methods,
+        protocol="tuned",
+        subject=standard.subject,
+        metrics=("accuracy", "log_loss"),
+        criterion=standard.criterion,
+        balanced=standard.balanced,
+    )
+
+
+def _entries(text: str, name: str) -> dict[str, Any]:
+    try:
+        entries = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{name} is no TOML: {error}.") from error
+    base = entries.pop("extends", None)
+    if base is None:
+        return entries
+    inherited = _entries((HOME / f"{base}.toml").read_text("utf-8"), base) if base in list_suites() else None
+    if inherited is None:
+        raise InputError(f"{name} extends {base!r}, and there is no such suite.")
+    if "openml" in entries or "datasets" in entries:
+        inherited = {k: v for k, v in inherited.items() if k not in ("openml", "datasets")}
+    return {**inherited, **entries}
+
+
+def _suite(name: str, entries: dict[str, Any], beside: Path | None) -> Suite:
+    openml = entries.pop("openml", [])
+    datasets = [*entries.pop("datasets", []), *(f"openml:{number}" for number in openml)]
+    known = {field.name for field in fields(Suite)} - {"name", "datasets"}
+    if wrong := sorted(entries.keys() - known):
+        raise InputError(
+            f"{name} has an entry {wrong[0]!r}; a suite has {', '.join(sorted(known | {'openml', 'datasets'}))}."
+        )
+    for required, value in (
+        ("title", entries.get("title")),
+        ("datasets", datasets),
+        ("methods", entries.get("methods")),
+    ):
+        if not value:
+            raise InputError(f"{name} must have {required!r}.")
+    for key in ("published", "published_counts"):
+        entries[key] = _published(entries[key], beside) if entries.get(key) else ()
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
+    return Suite(name=name, datasets=tuple(datasets), **values)
+
+
+def _published(file: str, beside: Path | None) -> tuple[Mapping[str, Any], ...]:
+    source = HOME / "published" / file if beside is None else beside / file
+    if not source.is_file():
+        raise InputError(f"no file of published numbers at {source}.")
+    rows = csv.DictReader(source.read_text("utf-8").splitlines())
+    return tuple({key: _read(value) for key, value in row.items() if value != ""} for row in rows)
+
+
+def _read(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,67 @@
+"""Where a study stands, from its folder alone: nothing is trained, and torch is not loaded."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vicinal.core.checks import InputError
+from vicinal.study.analysis import analyse
+from vicinal.study.store import Problem, Store
+
+__all__ = ["Tally", "manifest_of", "summary_of", "tally_of"]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Where a study stands.
+
+    Attributes:
+        planned, done, failed: records. seconds: since the start. seconds_left: a guess, or None before anything is done.
+        conflicts: records that differ from ones stored before; both are kept.
+    """
+
+    planned: int
+    done: int
+    failed: int
+    seconds: float = 0.0
+    seconds_left: float | None = None
+    conflicts: tuple[Problem, ...] = ()
+
+    @property
+    def left(self) -> int:
+        """Records that are neither done nor failed."""
+        return self.planned - self.done - self.failed
+
+
+def manifest_of(store: Store) -> Mapping[str, Any]:
+    """Return what a study's folder says of its plan.
+
+    Raises:
+        InputError: the folder holds no study.
+    """
+    manifest = store.manifest
+    if manifest is None:
+        raise InputError(f"no study at {store.folder}; `vicinal study run SUITE --out {store.folder}` makes one.")
+    return manifest
+
+
+def tally_of(store: Store) -> tuple[Tally, dict[str, Counter[str]]]:
+    """Count a study's records by their file names: in all, and of every method.
+
+    Returns:
+        The tally, and by method a counter of 'done', 'failed' and 'left'. Records of other plans in the folder don't count.
+    """
+    index = store.index()
+    methods: dict[str, Counter[str]] = {}
+    for key, _, _, method in manifest_of(store)["planned"]:
+        methods.setdefault(method, Counter())[index[key].status if key in index else "left"] += 1
+    total: Counter[str] = sum(methods.values(), Counter())
+    return Tally(total.total(), total["done"], total["failed"]), methods
+
+
+def summary_of(store: Store) -> dict[str, Any]:
+    """Return the summary of a study that its report and exports are made from."""
+    manifest = manifest_of(store)
+    keys = {kind: [row[0] for row in manifest["planned"] if row[1] == kind] for kind in ("scores", "profile")}
+    return analyse(store.frame(keys["scores"]), store.frame(keys["profile"], kind="profile"), manifest)
