@@ -89,6 +89,14 @@ def make_plan(
 
     Raises:
         InputError: none of the tables is to be had; an unknown method or protocol.
+
+    Examples:
+        >>> suite = Suite("mine", "Mine", ("iris", "nowhere"), ("mixup", "genlabel-kde", "genlabel"))
+        >>> plan = make_plan(suite, Catalogue(None))
+        >>> sorted([axes.method for axes in unit.axes] for unit in plan.units)
+        [['genlabel-kde', 'genlabel'], ['mixup'], ['profile']]
+        >>> plan.manifest["missing"]
+        [{'id': 'nowhere', 'why': 'no such table'}]
     """
     sources, missing = catalogue.find(suite.datasets)
     problems, unread = _read(sources, tell)

@@ -44,7 +44,16 @@ WRITERS = 8
 
 @contextlib.contextmanager
 def local_cluster(workers: int) -> Iterator[Any]:
-    """Yield a client of worker processes on this machine, one thread each; a worker that dies is started anew."""
+    """Yield a client of worker processes on this machine, one thread each; a worker that dies is started anew.
+
+    In a script, keep what starts it under `if __name__ == "__main__"`, as for every pool of processes.
+
+    Examples:
+        Run a plan here::
+
+            with local_cluster(workers=2) as client:
+                run_plan(plan, Store("studies/mine"), client)
+    """
     distributed, dask = require("distributed", "study"), require("dask", "study")
     # No message of a library may come between a person and the progress bar.
     settings = {
@@ -68,6 +77,12 @@ def connect(address: str) -> Iterator[Any]:
 
     Raises:
         InputError: nobody answers there, no worker comes, or a worker has no vicinal or another version of it.
+
+    Examples:
+        Run a plan on a cluster::
+
+            with connect("tcp://host:8786") as client:
+                run_plan(plan, Store("studies/mine"), client)
     """
     distributed = require("distributed", "study")
     try:
@@ -126,6 +141,14 @@ def run_plan(
 
     Raises:
         InputError: the folder can't be written to, or the cluster is gone; what is stored is kept.
+
+    Examples:
+        From a suite's name to a report::
+
+            plan = make_plan(read_suite("genlabel/table8"), Catalogue(None))
+            with local_cluster(workers=2) as client:
+                run_plan(plan, store := Store("studies/table8"), client)
+            write_study_report(summary_of(store), "report.html")
     """
     return _Run(plan, store, client, work, tell).run(retry_failed)
 
@@ -157,6 +180,7 @@ class _Run:
 
     def run(self, retry_failed: bool) -> Tally:
         self.store.write_manifest(dict(self.plan.manifest))
+        self.store.verify()  # a torn record is missing, and is made again
         known = self.store.index()
         states = {key: known[key].status for unit in self.plan.units for key in unit.keys if key in known}
         finished = {"done"} if retry_failed else {"done", "failed"}

@@ -39,6 +39,11 @@ def manifest_of(store: Store) -> Mapping[str, Any]:
 
     Raises:
         InputError: the folder holds no study.
+
+    Examples:
+        >>> manifest_of(Store("nowhere"))
+        Traceback (most recent call last):
+        vicinal.core.checks.InputError: no study at nowhere; `vicinal study run SUITE --out nowhere` makes one.
     """
     manifest = store.manifest
     if manifest is None:
@@ -51,6 +56,17 @@ def tally_of(store: Store) -> tuple[Tally, dict[str, Counter[str]]]:
 
     Returns:
         The tally, and by method a counter of 'done', 'failed' and 'left'. Records of other plans in the folder don't count.
+
+    Examples:
+        >>> import tempfile
+        >>> from vicinal.study.record import Axes, make_record
+        >>> store, axes = Store(tempfile.mkdtemp()), Axes("iris", "mixup", "paper", "linear", trials=2)
+        >>> planned = [[axes.key, "scores", "iris", "mixup"], ["0" * 16, "scores", "iris", "vanilla"]]
+        >>> store.write_manifest({"planned": planned})
+        >>> store.write(make_record(axes, {"accuracy": [0.5, 1.0]}))
+        >>> tally, methods = tally_of(store)
+        >>> tally.done, tally.left, methods["vanilla"]["left"]
+        (1, 1, 1)
     """
     index = store.index()
     methods: dict[str, Counter[str]] = {}
@@ -61,7 +77,13 @@ def tally_of(store: Store) -> tuple[Tally, dict[str, Counter[str]]]:
 
 
 def summary_of(store: Store) -> dict[str, Any]:
-    """Return the summary of a study that its report and exports are made from."""
+    """Return the summary of a study that its report and exports are made from.
+
+    Examples:
+        From a folder to its report::
+
+            write_study_report(summary_of(Store("studies/mine")), "report.html")
+    """
     manifest = manifest_of(store)
     keys = {kind: [row[0] for row in manifest["planned"] if row[1] == kind] for kind in ("scores", "profile")}
     return analyse(store.frame(keys["scores"]), store.frame(keys["profile"], kind="profile"), manifest)
