@@ -27,6 +27,7 @@ from itertools import product
 import numpy as np
 import torch
 from measure import print_facts, print_table, timed
+from scipy.spatial import KDTree
 from scipy.stats import gaussian_kde, multivariate_normal
 from sklearn.datasets import load_iris, make_classification
 from sklearn.model_selection import StratifiedKFold, train_test_split
@@ -94,33 +95,54 @@ def batches(x: torch.Tensor, y: torch.Tensor, lean: bool) -> Iterable[tuple[torc
     return DataLoader(TensorDataset(x, y), batch_size=BATCH, shuffle=True)
 
 
-def one_by_one(fold: Fold, density: str, gamma: float, rate: float, epochs: int, lean: bool) -> float:
-    """Train one setting on one fold and return its accuracy on the held-out rows."""
+def one_by_one(
+    fold: Fold,
+    density: str | None,
+    gamma: float,
+    rate: float,
+    epochs: int,
+    lean: bool,
+    mixing: str = "mixup",
+    each_epoch: bool = False,
+) -> float:
+    """Train one setting on one fold and return its accuracy on the held-out rows.
+
+    `mixing` is 'vanilla', 'mixup' or 'excluding intrusion', `density` None for labels on the straight line; `each_epoch`
+    takes the accuracy after every epoch.
+    """
     classes = int(fold.y.max()) + 1
-    log_densities = fit_densities(fold, density, classes)
+    log_densities = fit_densities(fold, density, classes) if density else []
+    neighbours = KDTree(fold.x) if mixing == "excluding intrusion" else None
     x, y = torch.as_tensor(fold.x, dtype=torch.float32), torch.as_tensor(fold.y)
+    x_eval, y_eval = torch.as_tensor(fold.x_eval, dtype=torch.float32), torch.as_tensor(fold.y_eval)
     network = nn.Linear(x.shape[1], classes)
     optimizer = torch.optim.Adam(network.parameters(), lr=rate, weight_decay=DECAY)
-    for _ in range(epochs):
-        for x_a, y_batch in batches(x, y, lean):
-            y_a = one_hot(y_batch, classes).float()
-            partner = torch.randperm(len(x_a))
-            lam = np.random.beta(1.0, 1.0)  # noqa: NPY002 - as the published code does
-            x_mix = lam * x_a + (1 - lam) * x_a[partner]
-            y_mix = lam * y_a + (1 - lam) * y_a[partner]
+    accuracy = 0.0
+    for epoch in range(epochs):
+        for x_batch, y_batch in batches(x, y, lean):
+            x_mix, y_mix, kept = x_batch, one_hot(y_batch, classes).float(), torch.ones(len(x_batch))
+            if mixing != "vanilla":
+                partner = torch.randperm(len(x_batch))
+                lam = np.random.beta(1.0, 1.0)  # noqa: NPY002 - as the published code does
+                x_mix = lam * x_batch + (1 - lam) * x_batch[partner]
+                y_mix = lam * y_mix + (1 - lam) * y_mix[partner]
+            if neighbours is not None:
+                nearest = y[torch.as_tensor(neighbours.query(x_mix.numpy())[1])]
+                kept = ((nearest == y_batch) | (nearest == y_batch[partner])).float()
             logits = network(x_mix)
-            loss = (1 - gamma) * cross_entropy(logits, y_mix)
-            if gamma > 0 or not lean:
+            losses = (1 - gamma) * cross_entropy(logits, y_mix, reduction="none")
+            if log_densities and (gamma > 0 or not lean):
                 points = x_mix.numpy()
                 log_p = np.stack([log_density(points) for log_density in log_densities], 1)
                 y_gen = torch.softmax(torch.as_tensor(log_p), 1).float()
-                loss = loss + gamma * cross_entropy(logits, y_gen)
+                losses = losses + gamma * cross_entropy(logits, y_gen, reduction="none")
             optimizer.zero_grad()
-            loss.backward()
+            ((losses * kept).sum() / kept.sum().clamp(min=1)).backward()
             optimizer.step()
-    with torch.no_grad():
-        found = network(torch.as_tensor(fold.x_eval, dtype=torch.float32)).argmax(1)
-    return float((found == torch.as_tensor(fold.y_eval)).float().mean())
+        if each_epoch or epoch == epochs - 1:
+            with torch.no_grad():
+                accuracy = float((network(x_eval).argmax(1) == y_eval).float().mean())
+    return accuracy
 
 
 def fit_densities(fold: Fold, density: str, classes: int) -> list[Callable[[np.ndarray], np.ndarray]]:

@@ -6,8 +6,8 @@
     x, y = mix(x, y)
 
 The recipes are here; everything else is in a subpackage: `vicinal.densities`, `vicinal.mixing`, `vicinal.labeling`,
-`vicinal.vicinity`, `vicinal.data`, `vicinal.training`, `vicinal.estimators`, `vicinal.evaluation`. Names are imported when they are
-used, so that `import vicinal` itself is quick.
+`vicinal.vicinity`, `vicinal.data`, `vicinal.training`, `vicinal.estimators`, `vicinal.evaluation`. Names are imported when they
+are used, so that `import vicinal` itself is quick.
 """
 
 import lazy_loader

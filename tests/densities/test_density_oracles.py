@@ -258,15 +258,37 @@ def test_a_class_too_small_borrows_its_covariance() -> None:
     np.testing.assert_allclose(ours, multivariate_normal(x[30:].mean(0), borrowed).logpdf(x), rtol=1e-8)
 
 
-def test_kernel_sums_in_single_precision() -> None:
-    """Devices without double precision take the same way far from all rows."""
-    from vicinal.densities.kde import log_kernel_sum
+def test_kernel_sums_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices without double precision take the same ways, far from all rows too."""
+    monkeypatch.setattr("vicinal.densities.base.working_dtype", lambda device: torch.float32)
+    fitted = KDE(1.0).fit(torch.tensor([[-1.0], [1.0], [10.0], [12.0]]), [0, 0, 1, 1])
+    assert fitted.kernels_.dtype == torch.float32
+    for at in (0.3, 5.0, 13.0, 40.0, 1e3, -3e3):
+        ours = fitted.log_prob(torch.tensor([[at]]))[0].tolist()
+        for c, rows in enumerate(([-1, 1], [10, 12])):  # of variance 2
+            total = sum(mp.exp(-((mpf(at) - row) ** 2) / 4) for row in rows) / 2
+            assert ours[c] == pytest.approx(float(mp.log(total / mp.sqrt(4 * mp.pi))), rel=1e-4), at
 
-    points = torch.tensor([[0.0], [1.0]])
-    for at in (0.3, 5.0, 13.0, 40.0, 1e3):
-        ours = float(log_kernel_sum(torch.tensor([[at]]), points, torch.zeros(2))[0])
-        exact = float(mp.log(mp.exp(-(mpf(at) ** 2) / 2) + mp.exp(-((mpf(at) - 1) ** 2) / 2)))
-        assert ours == pytest.approx(exact, rel=1e-4), at
+
+@pytest.mark.parametrize("gap", [0.0, 20.0, 104.0, math.inf])
+@pytest.mark.parametrize("outlier", [False, True])
+def test_classes_far_below_another_are_no_more_than_that(gap: float, outlier: bool) -> None:
+    """What is within `gap` of its row's largest log-density is exact, and the rest is below."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(600) % 4
+    x = torch.randn(600, 5, generator=generator) + torch.tensor([0.0, 2.0, 12.0, 40.0])[y, None]
+    if outlier:
+        x[0] += 1e4
+    queries = torch.cat([0.4 * x + 0.6 * x.roll(1, 0), x * 3, x * 1e3])
+    fitted = KDE().fit(x, y)
+    exact = fitted.log_prob(queries.double())
+    found = fitted._log_prob_within(queries, gap)
+    below = exact < exact.amax(1, keepdim=True) - gap
+    assert bool(below.any()) == math.isfinite(gap)
+    torch.testing.assert_close(found[~below], exact[~below], rtol=1e-5, atol=2e-4)
+    assert bool((found <= found.amax(1, keepdim=True) - gap + 1e-3)[below].all())
+    single = fitted.posterior(queries)
+    torch.testing.assert_close(single.double(), fitted.posterior(queries.double()), rtol=1e-3, atol=1e-12)
 
 
 def test_score_is_accuracy() -> None:

@@ -1,9 +1,12 @@
 """What the estimators promise beyond scikit-learn's checks."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -24,12 +27,15 @@ from vicinal.estimators import (
     VicinalSampler,
     VicinalWrapper,
 )
+from vicinal.estimators.candidates import default_candidates
+from vicinal.training import Setting, fit_stack, make_group
 
 FITTED = {
     "classifier": VicinalClassifier(epochs=50, random_state=0),
     "mlp": VicinalClassifier(vc.Mixup(), hidden=(16,), epochs=20, random_state=0),
     "latent": VicinalClassifier(hidden=(16, 8), latent=True, epochs=20, random_state=0),
     "cv": VicinalClassifierCV([vc.Vanilla(), vc.GenLabel(KDE())], (0.1,), epochs=50, cv=3, random_state=0),
+    "cv mlp": VicinalClassifierCV([vc.Vanilla(), vc.Mixup()], (0.01,), hidden=(8,), epochs=10, cv=2, random_state=0),
     "generative": GenerativeClassifier(KDE("silverman")),
 }
 
@@ -113,18 +119,20 @@ def test_grid_search_reaches_nested_parameters(iris):
     assert search.best_params_["vicinalclassifier__vicinity__labeler__gamma"] == 1.0
 
 
-def test_cv_is_no_worse_than_its_plainest_candidate_and_reports_what_it_did():
+def test_cv_is_no_worse_than_plain_training_and_reports_what_it_did():
     X, y = load_breast_cancer(return_X_y=True)
     train, test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
     model = VicinalClassifierCV(random_state=0).fit(train, y_train)
-    plain = VicinalClassifierCV([vc.Vanilla()], random_state=0).fit(train, y_train)
+    plain = VicinalClassifierCV([vc.Vanilla()], selection="one", random_state=0).fit(train, y_train)
     losses = [log_loss(y_test, m.predict_proba(test)) for m in (model, plain)]
     assert losses[0] < losses[1] + 0.02
-    results = model.cv_results_
-    assert len(results["candidate"]) == 8 * 4
-    assert {len(v) for v in results.values()} == {32}
+    results, members = model.cv_results_, model.members_
+    assert {len(v) for v in results.values()} == {len(default_candidates()) * 2 * 3}
     assert model.best_score_ == pytest.approx(results["mean_log_loss"].min(), abs=0.02)
-    assert model.best_params_["epochs"] == model.n_iter_
+    assert members["weight"].sum() == pytest.approx(1) == results["weight"].sum()
+    heaviest = members["weight"].argmax()
+    assert model.best_params_ == {name: members[name][heaviest] for name in model.best_params_}
+    assert model.n_iter_ == members["epochs"].max()
 
 
 def test_cv_prefers_what_is_clearly_better():
@@ -132,20 +140,76 @@ def test_cv_prefers_what_is_clearly_better():
     rng = np.random.default_rng(0)
     y = np.arange(300) % 3
     X = rng.normal(scale=0.3, size=(300, 2)) + np.array([[-3.0, 0], [0, 0], [3.0, 0]])[y]
-    model = VicinalClassifierCV([vc.Mixup(), vc.GenLabel(Gaussian())], (0.1,), hidden=(16,), random_state=0).fit(X, y)
-    assert model.best_params_["candidate"] == 1
+    for selection in ("one", "ensemble"):
+        model = VicinalClassifierCV(
+            [vc.Mixup(), vc.GenLabel(Gaussian())], (0.1,), hidden=(16,), selection=selection, random_state=0
+        ).fit(X, y)
+        assert model.best_params_["candidate"] == 1
+        assert model.best_vicinity_ is model.candidates[1]
+
+
+@pytest.mark.parametrize(("selection", "hidden"), [("ensemble", ()), ("ensemble", (8,)), ("one", ())])
+def test_cv_predicts_the_mean_of_its_networks(iris, selection, hidden):
+    """A brute-force twin: every fold's rows standardised and trained by themselves, and the networks' predictions averaged."""
+    from vicinal.estimators.cv import REFITS
+
+    X, first = np.unique(iris[0].to_numpy(), axis=0, return_index=True)
+    y = np.unique(iris[1], return_inverse=True)[1][first]
+    splits = list(StratifiedKFold(3, shuffle=True, random_state=0).split(X, y))
+    model = VicinalClassifierCV(
+        [vc.Mixup()], (0.05,), hidden, (0.0,), epochs=30, cv=splits, selection=selection, random_state=5
+    ).fit(X, y)  # fmt: skip
+    trained = [(X[a], y[a], {"fold": f}) for f, (a, _) in enumerate(splits)] if selection == "ensemble" else []
+    trained += [(X, y, {"refit": i}) for i in range(1 if selection == "one" else REFITS if hidden else 0)]
+    expected = np.zeros((len(X), 3))
+    for rows, labels, address in trained:
+        group = make_group(rows, labels, 3, {"seed": 5, **address}, scale=True)
+        z = torch.as_tensor(StandardScaler().fit(rows).transform(X), dtype=torch.float32)
+        for epochs, weight in zip(model.members_["epochs"], model.members_["weight"], strict=True):
+            setting = Setting(vc.Mixup(), 0.05, epochs=int(epochs))
+            fit = fit_stack([group], [setting], hidden=hidden, epochs=model.n_iter_)
+            expected += weight / len(trained) * fit.probabilities(0, 0, z).numpy()
+    np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-5)
+
+
+def test_cv_gives_rows_of_twice_the_weight_twice_the_say():
+    """Half of the rows say otherwise; the selection must follow the heavy half."""
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(100, 1)), 2, axis=0) + rng.normal(scale=1e-3, size=(200, 1))
+    y = np.arange(200) % 2
+    for heavy in (0, 1):
+        weight = np.where(y == heavy, 9.0, 1.0)
+        model = VicinalClassifierCV([vc.Vanilla(), vc.Mixup()], (0.1,), epochs=50, cv=3, random_state=0)
+        assert model.fit(X, y, weight).predict_proba(X)[:, heavy].mean() == pytest.approx(0.9, abs=0.03)
+        assert model.best_score_ == pytest.approx(-0.9 * np.log(0.9) - 0.1 * np.log(0.1), abs=0.03)
+
+
+def test_cv_looks_at_no_more_held_out_rows_than_it_may(iris, monkeypatch):
+    from vicinal.estimators import cv
+
+    monkeypatch.setattr(cv, "HELD_OUT_NUMBERS", 1)
+    monkeypatch.setattr(cv, "HELD_OUT_ROWS", 60)
+    seen = []
+    original = cv.select_ensemble
+    monkeypatch.setattr(cv, "select_ensemble", lambda p, *a, **o: seen.append(p.shape) or original(p, *a, **o))
+    model = VicinalClassifierCV([vc.Vanilla()], (0.1,), epochs=50, cv=3, random_state=0).fit(*iris)
+    assert seen[0][1] == 60
+    assert model.score(*iris) > 0.9
 
 
 def test_cv_takes_splitters_and_both_scores(iris):
     X, y = iris
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
-    for scoring in ("log_loss", "accuracy"):
-        model = VicinalClassifierCV([vc.Vanilla()], (0.1,), cv=folds, scoring=scoring, epochs=100, random_state=0).fit(
-            X, y
-        )
+    for scoring, selection in product(("log_loss", "accuracy"), ("ensemble", "one")):
+        model = VicinalClassifierCV(
+            [vc.Vanilla()], (0.1,), cv=folds, scoring=scoring, selection=selection, epochs=100, random_state=0
+        ).fit(X, y)
         assert model.score(X, y) > 0.9
+        assert (model.best_score_ > 0.9) == (scoring == "accuracy")
     with pytest.raises(InputError, match="`scoring` must be one of"):
         VicinalClassifierCV(scoring="auc").fit(X, y)
+    with pytest.raises(InputError, match="`selection` must be one of"):
+        VicinalClassifierCV(selection="all").fit(X, y)
 
 
 def test_generative_classifier_is_bayes_rule():

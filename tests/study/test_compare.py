@@ -5,16 +5,18 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import accuracy_score
 
 from vicinal.core import InputError
 from vicinal.data import SYNTHETIC
 from vicinal.study.compare import compare
-from vicinal.study.methods import METHODS, read_methods
+from vicinal.study.methods import DEFAULT_METHODS, METHODS, method_families, read_methods
 from vicinal.study.protocol import Protocol, read_protocol
 from vicinal.study.report import render
 from vicinal.study.summary import summarize
 from vicinal.study.trials import read_problem
+from vicinal.training import Optimizer, make_group
 
 
 def quick(**changes) -> Protocol:
@@ -36,7 +38,7 @@ def iris():
 
 
 def test_every_method_is_scored_on_every_trial(iris):
-    assert list(iris.outcomes) == list(METHODS)
+    assert list(iris.outcomes) == [name for name in DEFAULT_METHODS if not METHODS[name].hidden]
     for outcome in iris.outcomes.values():
         assert {len(values) for values in outcome.scores.values()} == {2}
         assert len(outcome.selected) == 2
@@ -69,6 +71,94 @@ def test_splits_do_not_depend_on_the_methods():
     np.testing.assert_allclose(
         few.outcomes["mixup"].probabilities[0], many.outcomes["mixup"].probabilities[0], atol=1e-5
     )
+
+
+@pytest.mark.parametrize("hidden", [(), (8, 6)], ids=str)
+def test_every_method_gives_the_same_alone_and_in_company(hidden):
+    problem, protocol = read_problem("iris"), quick(hidden=hidden, max_epochs=10, folds=2, learning_rates=(0.1, 0.03))
+    names = [name for name, method in METHODS.items() if hidden or not method.hidden]
+    together = compare(problem, read_methods(names), protocol, trials=1)
+    for family in method_families(together.methods, protocol):
+        alone = compare(problem, family, protocol, trials=1)
+        for method in family:
+            a, b = (result.outcomes[method.name] for result in (together, alone))
+            assert a.selected == b.selected, method.name
+            np.testing.assert_allclose(a.probabilities[0], b.probabilities[0], atol=1e-5, err_msg=method.name)
+            assert a.seconds > 0
+            _check_network(together, method.name, a)
+
+
+def _check_network(result, name, outcome):
+    """The network that is kept is the one that was tested."""
+    (network,) = outcome.networks
+    if name == "generative-classifier":
+        assert network is None
+        return
+    trial = result.trials[0]
+    group = make_group(
+        trial.x, trial.y, 3, {}, scale=result.protocol.scale, held_out=(trial.x_test, trial.y_test, None)
+    )
+    p = torch.softmax(network(group.x_eval).double(), 1).numpy()
+    np.testing.assert_array_equal(p, outcome.probabilities[0])
+
+
+def test_twice_the_same_to_the_last_bit():
+    problem, protocol = read_problem("iris"), quick(hidden=(8,), max_epochs=5)
+    methods = read_methods("mixup,genlabel,adamixup,manifold-mixup,genlabel-latent-knn")
+    a, b = (compare(problem, methods, protocol, trials=2) for _ in range(2))
+    for name in a.outcomes:
+        np.testing.assert_array_equal(a.outcomes[name].probabilities, b.outcomes[name].probabilities)
+
+
+def test_families_share_candidates_and_keep_their_order():
+    names = (
+        "generative-classifier,genlabel-kde,mixup,cutmix-genlabel,genlabel,genlabel-latent-gaussian,genlabel-gaussian"
+    )
+    families = method_families(read_methods(names), read_protocol("paper", "mlp"))
+    assert [[method.name for method in family] for family in families] == [
+        ["generative-classifier"],
+        ["genlabel-kde", "genlabel", "genlabel-gaussian"],
+        ["mixup"],
+        ["cutmix-genlabel"],
+        ["genlabel-latent-gaussian"],
+    ]
+    # Two are joined by a third that comes later.
+    families = method_families(read_methods("genlabel-gaussian,genlabel-kde,genlabel"), read_protocol("paper"))
+    assert [len(family) for family in families] == [3]
+
+
+def test_every_mixing_method_mixes_by_the_protocols_alpha():
+    protocol = read_protocol("paper", "mlp", alpha=2.0)
+    for name in METHODS.keys() - {"vanilla", "adamixup", "generative-classifier"}:
+        for candidate in METHODS[name].candidates(protocol):
+            of = candidate.objective or candidate.vicinity.ratio
+            assert of.alpha == 2.0, name
+
+
+def test_latent_genlabel_gains_on_mixup_where_features_are_quickly_learned():
+    protocol = quick(hidden=(16, 16), learning_rates=(0.03, 0.01), max_epochs=60, points=8)
+    names = ["mixup", "genlabel-latent-gaussian", "genlabel-latent-knn"]
+    result = compare(read_problem("wine"), read_methods(names), protocol, trials=2)
+    loss, *latent = (np.mean(result.outcomes[name].scores["log_loss"]) for name in names)
+    assert max(latent) < 0.8 * loss
+    for name in names:
+        assert np.mean(result.outcomes[name].scores["accuracy"]) > 0.95
+        assert min(s["epochs"] for s in result.outcomes[name].selected) > (12 if name != "mixup" else 0)
+
+
+def test_methods_by_default_are_those_of_the_network():
+    linear, mlp = ([m.name for m in read_methods(None, network)] for network in ("linear", "mlp"))
+    assert [name for name in mlp if name not in linear] == ["manifold-mixup"]
+    assert [m.name for m in read_methods(None)] == linear
+
+
+def test_a_network_that_diverged_knows_nothing_and_says_so():
+    frame = pd.DataFrame({"a": np.linspace(-1e18, 1e18, 60), "target": list("xyz") * 20})
+    protocol = quick(hidden=(4,), scale=False, learning_rates=(1e9,), optimizer=Optimizer("sgd"))
+    result = compare(read_problem(frame), read_methods("vanilla"), protocol, trials=1)
+    (p,) = result.outcomes["vanilla"].probabilities
+    np.testing.assert_allclose(p, 1 / 3)
+    assert result.outcomes["vanilla"].selected[0]["diverged"] is True
 
 
 def test_text_dates_and_gaps_are_encoded_by_training_rows_only(tmp_path):
@@ -155,8 +245,17 @@ def test_paper_protocol_is_tables_11_and_12():
     assert paper.learning_rates == (0.1, 0.01, 0.001, 0.0001)
     assert paper.gammas == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     assert (paper.epochs(105), paper.batch_size, paper.weight_decay) == (100, 128, 1e-4)
-    assert (paper.optimizer.name, paper.scale, paper.folds, paper.scoring) == ("adam", False, 6, "accuracy")
-    assert read_protocol("paper", "mlp").hidden == (128, 128)
+    assert (paper.optimizer.name, paper.scale, paper.folds, paper.scoring) == ("adam", True, 6, "accuracy")
+    assert read_protocol("paper", scale=False).scale is False
+    mlp = read_protocol("paper", "mlp")
+    assert mlp.hidden == (128, 128)
+    assert (mlp.optimizer.name, mlp.optimizer.momentum, mlp.optimizer.milestones) == ("sgd", 0.9, ())
+    assert (mlp.learning_rates, mlp.epochs(105), mlp.batch_size, mlp.weight_decay) == (
+        paper.learning_rates,
+        100,
+        128,
+        1e-4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,6 +265,12 @@ def test_paper_protocol_is_tables_11_and_12():
         (lambda: read_methods(","), "names none"),
         (lambda: read_protocol("paper", "cnn"), "`network` must be one of 'linear', 'mlp'"),
         (lambda: read_protocol("fast"), "`protocol` must be one of"),
+        (lambda: read_protocol("paper", alpha=0.0), "`alpha` must lie in"),
+        (lambda: read_methods("mixup,manifold-mixup", "linear"), "manifold-mixup needs hidden layers.*--network mlp"),
+        (
+            lambda: compare(read_problem("iris"), read_methods("genlabel-latent-knn"), quick(), trials=1),
+            "genlabel-latent-knn needs hidden layers",
+        ),
         (lambda: read_problem("moon", "x"), "has no target column"),
         (lambda: read_problem(pd.DataFrame({"a": [1.0, 2, 3], "target": ["x", "y", "x"]})), "at least 6"),
         (lambda: compare(read_problem("iris"), read_methods("vanilla"), quick(), trials=0), "`trials` must lie in"),

@@ -1,5 +1,6 @@
 """Every replica of a stack equals the same network trained alone by torch's own modules, autograd and optimisers."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -11,7 +12,16 @@ from vicinal.core import generator_at
 from vicinal.densities import KDE, KNN, Gaussian
 from vicinal.mixing import DifferentClass
 from vicinal.networks import MLP
-from vicinal.training import Group, Optimizer, Setting, fit_latent, fit_stack
+from vicinal.training import (
+    AdaMixup,
+    Group,
+    Latent,
+    ManifoldMixup,
+    Optimizer,
+    Setting,
+    fit_latent,
+    fit_stack,
+)
 from vicinal.training.batches import Source
 
 
@@ -24,11 +34,17 @@ def group_of(n: int, k: int, address: dict[str, int], weight: bool = False, d: i
 
 
 def train_alone(
-    group: Group, setting: Setting, hidden: tuple[int, ...], optimizer: Optimizer, batch_size: int, epochs: int
+    group: Group,
+    setting: Setting,
+    hidden: tuple[int, ...],
+    optimizer: Optimizer,
+    batch_size: int,
+    epochs: int,
+    network: MLP | None = None,
 ) -> MLP:
     """The plain loop: one network, one batch after another, autograd and torch.optim."""
-    network = MLP(group.x.shape[1], group.n_classes, hidden, generator_at(**group.address, purpose="init"))
-    network = network.double()
+    fresh = MLP(group.x.shape[1], group.n_classes, hidden, generator_at(**group.address, purpose="init"))
+    network = (network or fresh).double()
     kind = {
         "adam": lambda p: torch.optim.Adam(p, setting.learning_rate, weight_decay=setting.weight_decay),
         "sgd": lambda p: torch.optim.SGD(
@@ -85,14 +101,58 @@ def test_every_replica_equals_training_it_alone(hidden, optimizer, k):
             torch.testing.assert_close(stacked.state_dict()[name], value, rtol=1e-7, atol=1e-9, msg=f"{g} {r} {name}")
 
 
-def test_company_changes_nothing():
+KINDS = {
+    **{name: {"vicinity": vicinity} for name, vicinity in VICINITIES.items()},
+    "manifold": {"vicinity": vc.Vanilla(), "objective": ManifoldMixup()},
+    "adamixup": {"vicinity": vc.Vanilla(), "objective": AdaMixup((5,), (4,))},
+    "latent": {"vicinity": vc.GenLabel(Gaussian()), "latent": Latent()},
+    "latent-kept": {"vicinity": vc.GenLabel(KNN()), "latent": Latent(vc.Mixup(), 0.5, keep_head=True)},
+}
+
+
+@pytest.mark.parametrize("hidden", [(), (7, 4)], ids=str)
+def test_company_changes_nothing(hidden, monkeypatch):
+    """Neither the other groups and settings, nor how many replicas fit into a cache, nor when the others end."""
     groups = [group_of(n, 3, {"trial": t}) for t, n in enumerate((20, 26))]
-    settings = [Setting(v, 0.05) for v in VICINITIES.values()]
-    together = fit_stack(groups, settings, batch_size=8, epochs=3)
-    alone = fit_stack(groups[1:], settings[3:4], batch_size=8, epochs=3)
-    a, b = together.network(1, 3).state_dict(), alone.network(0, 0).state_dict()
-    for name in a:
-        torch.testing.assert_close(a[name], b[name], rtol=1e-5, atol=1e-6)
+    kinds = {name: kind for name, kind in KINDS.items() if hidden or "latent" not in kind}
+    settings = [Setting(**kind, learning_rate=rate) for kind in kinds.values() for rate in (0.05, 0.01)]
+    settings[4] = replace(settings[4], epochs=5)
+    common = {"hidden": hidden, "batch_size": 8, "epochs": 6}
+    together = fit_stack(groups, settings, **common)
+    monkeypatch.setattr("vicinal.training.runner.CACHE", 1)
+    for r, setting in enumerate(settings):
+        alone = fit_stack(groups[1:], [replace(setting, epochs=4)], **common)
+        cut = fit_stack(
+            groups, [replace(other, epochs=4 if i == r else 1) for i, other in enumerate(settings)], **common
+        )
+        for a, b in zip(alone.network(0, 0).parameters(), cut.network(1, r).parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+        last = fit_stack(groups[1:], [setting], **common)
+        for a, b in zip(last.network(0, 0).parameters(), together.network(1, r).parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_a_replica_that_diverges_has_no_score_and_leaves_the_others_alone():
+    groups = [replace(group_of(30, 3, {"trial": 0}), x=group_of(30, 3, {"trial": 0}).x * 1e20)]
+    settings = [Setting(vc.Vanilla(), rate) for rate in (1e30, 1e-45)]
+    groups = [replace(group, x=group.x.float(), x_eval=group.x_eval.float()) for group in groups]
+    fit = fit_stack(groups, settings, hidden=(4,), optimizer=Optimizer("sgd"), epochs=3, checkpoints=[3])
+    assert np.isnan(fit.log_loss[0, 0]).all()
+    assert np.isnan(fit.accuracy[0, 0]).all()
+    assert np.isfinite(fit.log_loss[0, 1]).all()
+
+
+def test_epochs_of_others_change_nothing():
+    """What stops early equals what stops early beside a longer one, and tells all of its progress."""
+    group = group_of(40, 3, {"trial": 0})
+    short, long = Setting(vc.GenLabel(), 0.05, epochs=7), Setting(vc.Mixup(), 0.05)
+    told = []
+    alone = fit_stack([group], [short], batch_size=8, epochs=30, report=told.append)
+    assert told[-1].done == told[-1].total
+    beside = fit_stack([group], [short, long], batch_size=8, epochs=30)
+    for a, b in zip(alone.network(0, 0).parameters(), beside.network(0, 0).parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=0)
+    assert not torch.equal(alone.network(0, 0).layers[0].weight, beside.network(0, 1).layers[0].weight)
 
 
 def test_evaluation_equals_scikit_learns():
@@ -135,6 +195,41 @@ def test_weight_two_is_a_row_twice():
     torch.testing.assert_close(counts, expected, rtol=0.05, atol=0.02)
 
 
+def test_latent_settings_equal_training_in_two_steps():
+    """Warm-ups are shared and heads stacked; alone, each is one plain loop after another."""
+    groups = [group_of(n, 3, {"trial": t}) for t, n in enumerate((20, 33))]
+    settings = [
+        Setting(vc.GenLabel(density, gamma), rate, 0.01, latent=latent)
+        for latent in (Latent(), Latent(vc.Mixup(), 0.5, keep_head=True))
+        for density, gamma in ((Gaussian(), 0.6), (KNN(), 1.0))
+        for rate in (0.03, 0.1)
+    ]
+    settings[1] = replace(settings[1], epochs=7)
+    optimizer = Optimizer("sgd", milestones=(4, 8))
+    together = fit_stack(
+        groups, settings, hidden=(6, 5), optimizer=optimizer, batch_size=16, epochs=10, checkpoints=[2, 10]
+    )
+    assert np.isnan(together.log_loss[:, :, 0]).all()
+    for (g, group), (r, setting) in product(enumerate(groups), enumerate(settings)):
+        first = 5 if setting.latent.keep_head else 2
+        warmup = Setting(setting.latent.vicinity or vc.Vanilla(), setting.learning_rate, 0.01)
+        network = train_alone(group, warmup, (6, 5), optimizer, 16, first)
+        head = MLP(5, 3, (), generator_at(**group.address, purpose="head"))
+        if setting.latent.keep_head:
+            head.layers[0].load_state_dict(network.layers[-1].state_dict())
+        inner = replace(group, encode=lambda x, network=network: network.features(x).detach())
+        passed = [m for m in optimizer.milestones if m <= first]
+        rate = setting.learning_rate * optimizer.decay ** len(passed)
+        rest = replace(setting, learning_rate=rate, epochs=(setting.epochs or 10) - first)
+        late = Optimizer("sgd", milestones=tuple(m - first for m in optimizer.milestones if m not in passed))
+        network.layers[-1] = train_alone(inner, rest, (), late, 16, 10 - first, head).layers[0]
+        for a, b in zip(together.network(g, r).parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(a, b.detach(), rtol=1e-7, atol=1e-9, msg=f"{g} {r}")
+        if setting.epochs is None:
+            loss = torch.nn.functional.cross_entropy(network(group.x_eval), group.y_eval).detach()
+            assert together.log_loss[g, r, 1] == pytest.approx(float(loss), rel=1e-6)
+
+
 def test_latent_fine_tunes_only_the_head_and_improves_its_fit():
     group = group_of(90, 3, {"trial": 0})
     fit = fit_latent(
@@ -165,6 +260,14 @@ def test_latent_fine_tunes_only_the_head_and_improves_its_fit():
         ({"epochs": 0}, "`epochs` must lie in"),
         ({"settings": [Setting(vc.Vanilla(), -1.0)]}, "`learning_rate` must lie in"),
         ({"keep_best": "loss"}, "`keep_best` must be one of"),
+        ({"settings": [Setting(vc.Vanilla(), latent=Latent())]}, "latent labels need features: give `hidden`"),
+        ({"settings": [Setting(vc.Vanilla(), latent=Latent(share=2.0))]}, "`share` must lie in"),
+        (
+            {"settings": [Setting(vc.Vanilla(), latent=Latent(), objective=AdaMixup())], "hidden": (4,)},
+            "leave out its `objective`",
+        ),
+        ({"settings": [Setting(vc.Vanilla(), objective=AdaMixup(activation="tanh"))]}, "`activation` must be one of"),
+        ({"settings": [Setting(vc.Vanilla(), objective=ManifoldMixup(0.0))]}, "`alpha` must lie in"),
     ],
 )
 def test_errors(arguments, message):

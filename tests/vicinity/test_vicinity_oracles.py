@@ -83,6 +83,34 @@ def test_intrusion_against_a_loop() -> None:
     assert vc.intrusion_rate(some, x, y) == pytest.approx(np.mean(np.array(found)[weight.bool().numpy()]))
 
 
+@pytest.mark.parametrize(("k", "d"), [(2, 1), (2, 3), (3, 2), (6, 8)])
+@pytest.mark.parametrize("kind", ["normal", "whole numbers", "one wide column", "huge"])
+def test_intrusion_by_bounds_is_intrusion_row_by_row(k: int, d: int, kind: str) -> None:
+    """Also where many rows tie, where a column makes single precision blind to the others, and where squares overflow."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(80, d, generator=generator), torch.randint(k, (80,), generator=generator)
+    if kind == "whole numbers":
+        x = x.round()
+    elif kind == "one wide column":
+        x = torch.cat([x, 1e5 * x[:, :1]], 1)
+    elif kind == "huge":
+        x = x * 1e25
+    batch = vc.Mixup(per="sample", n_classes=k, seed=0).draw(x.repeat(10, 1), y.repeat(10))
+    rule = ManifoldIntrusion().fit(x, y)
+    expected = rule._keep(batch.x, batch.y_a.argmax(1), batch.y_b.argmax(1))
+    assert torch.equal(rule.keep(batch), expected)
+    assert 0.02 < float(expected.float().mean()) < 0.995
+
+
+def test_intrusion_of_classes_without_rows() -> None:
+    """Where the filter knows no row of an endpoint's class, or the batch not all of the filter's classes."""
+    x, y = torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([0, 3, 4])
+    batch = vc.Vicinity(pairing=RollOne(), ratio=Fixed(1.0), n_classes=4).draw(x[:2] + 0.1, torch.tensor([2, 3]))
+    assert ManifoldIntrusion().fit(x, y).keep(batch).tolist() == [False, True]
+    beyond = vc.Vicinity(pairing=RollOne(), ratio=Fixed(1.0), n_classes=2).draw(x[1:] + 0.1, torch.tensor([0, 1]))
+    assert ManifoldIntrusion().fit(x, y).keep(beyond).tolist() == [False, False]
+
+
 def test_rows_of_weight_zero_do_not_intrude() -> None:
     x, y = torch.tensor([[-1.0], [0.0], [1.0]]), torch.tensor([0, 1, 0])
     batch = vc.Vicinity(pairing=RollOne(), ratio=Fixed(0.5), n_classes=2).draw(x[[0, 2]], y[[0, 2]])

@@ -96,6 +96,9 @@ def compare_command(
     keep: Annotated[
         str | None, typer.Option(help="The best epoch by held-out score, or the last.", show_default="the protocol's")
     ] = None,
+    scale: Annotated[
+        bool | None, typer.Option("--scale/--no-scale", help="Standardise the features.", show_default="the protocol's")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits, weights and pairs.")] = 0,
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON; - for the terminal.")
@@ -119,7 +122,7 @@ def compare_command(
 
     chosen = read_methods(methods)
     problem = read_problem(source, target)
-    plan = read_protocol(protocol, network, problem.name if problem.synthetic else None, folds, keep)
+    plan = read_protocol(protocol, network, problem.name if problem.synthetic else None, folds, keep, scale)
     for path in (json_file, report):
         _check_writable(path)
     # What a person reads goes to stderr where stdout carries JSON.

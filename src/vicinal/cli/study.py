@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from vicinal.core.checks import InputError
-
 __all__ = ["study_app"]
 
 study_app = typer.Typer(
-    name="study", help="Run the studies of the papers, or your own: resumable, on one machine or a cluster.", no_args_is_help=True
+    name="study",
+    help="Run the studies of the papers, or your own: resumable, on one machine or a cluster.",
+    no_args_is_help=True,
 )
 
 Folder = Annotated[Path, typer.Argument(help="The study's folder.")]
@@ -49,6 +49,9 @@ def run_command(
     protocol: Annotated[str | None, typer.Option(help="tuned or paper.", show_default="the suite's")] = None,
     network: Annotated[str | None, typer.Option(help="linear or mlp.", show_default="the suite's")] = None,
     alpha: Annotated[float | None, typer.Option(help="Of mixup's Beta(alpha, alpha).", show_default="1")] = None,
+    scale: Annotated[
+        bool | None, typer.Option("--scale/--no-scale", help="Standardise the features.", show_default="the protocol's")
+    ] = None,
     attack_steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the suite's attack.", show_default="the suite's")
     ] = None,
@@ -69,7 +72,8 @@ def run_command(
     with _reading(console) as tell_read:
         plan = make_plan(
             chosen, catalogue, methods=methods.split(",") if methods else None, trials=trials, seed=seed, protocol=protocol,
-            network=network, options={"alpha": alpha}, command=shlex.join(["vicinal", *sys.argv[1:]]), tell=tell_read,
+            network=network, options={"alpha": alpha, "scale": scale}, command=shlex.join(["vicinal", *sys.argv[1:]]),
+            tell=tell_read,
         )  # fmt: skip
     _say_missing(plan.manifest["missing"], console)
     with connect(scheduler) if scheduler else _local(workers) as client, _counting(console) as tell:
@@ -98,7 +102,9 @@ def status_command(folder: Folder) -> None:
 @study_app.command("report")
 def report_command(
     folder: Folder,
-    to: Annotated[Path | None, typer.Option(help="Where the page goes.", show_default="report.html in the folder")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Where the page goes.", show_default="report.html in the folder")
+    ] = None,
 ) -> None:
     """Write the report of what is there."""
     from vicinal.study.store import Store  # noqa: PLC0415
@@ -110,7 +116,9 @@ def report_command(
 def export_command(
     folder: Folder,
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "csv",
-    to: Annotated[Path | None, typer.Option(help="A folder for the files.", show_default="tables in the study's folder")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="A folder for the files.", show_default="tables in the study's folder")
+    ] = None,
 ) -> None:
     """Write the study's tables as CSV, Markdown or LaTeX, or its records as one Parquet file."""
     from vicinal.core.checks import check_in  # noqa: PLC0415
@@ -129,7 +137,9 @@ def export_command(
     elif form == "csv":
         written = export.export_csv(summary_of(store), place)
     else:
-        name, write = {"markdown": ("study.md", export.export_markdown), "latex": ("study.tex", export.export_latex)}[form]
+        name, write = {"markdown": ("study.md", export.export_markdown), "latex": ("study.tex", export.export_latex)}[
+            form
+        ]
         written = [write(summary_of(store), place / name)]
     for path in written:
         typer.echo(path)
@@ -178,7 +188,9 @@ def _counted(done: int, failed: int, left: int) -> str:
 
 
 def _say(tally: Any, folder: Path, console: Console) -> None:
-    console.print(f"{_counted(tally.done, tally.failed, tally.left)} of {tally.planned} records in {folder}", markup=False)
+    console.print(
+        f"{_counted(tally.done, tally.failed, tally.left)} of {tally.planned} records in {folder}", markup=False
+    )
     if tally.failed:
         console.print("the report says why records failed; --retry-failed tries them again", markup=False)
     for conflict in tally.conflicts:

@@ -2,7 +2,8 @@ from .batch import MixedBatch
 from .checks import InputError, check_in, check_number
 from .component import Component, load, save
 from .extras import require
-from .nearest import nearest_rows, working_dtype
+from .nearest import nearest_groups, nearest_rows, working_dtype
+from .order import order_of
 from .randomness import draw_uniform, generator_at, seed_at
 from .tensors import check_device, check_features, check_labels
 
@@ -18,7 +19,9 @@ __all__ = [
     "draw_uniform",
     "generator_at",
     "load",
+    "nearest_groups",
     "nearest_rows",
+    "order_of",
     "require",
     "save",
     "seed_at",

@@ -5,6 +5,7 @@
 All arithmetic is in log space and double precision: log-densities of -1e5 still give exact posteriors.
 """
 
+import math
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -24,10 +25,13 @@ from vicinal.core import (
 
 __all__ = ["Density"]
 
-TILE = 1 << 20
-"""Numbers in one tile of intermediate results: 8 MB in double precision."""
+TILE = 1 << 17
+"""Numbers in one tile of intermediate results: 1 MB in double precision, which stays in a core's cache."""
 
 MANY = 1024
+
+UNSEEN = 104.0
+"""exp(-104) is 0 in single precision."""
 
 
 class Density(Component):
@@ -57,6 +61,10 @@ class Density(Component):
     @abstractmethod
     def _log_prob(self, x: Tensor) -> Tensor:
         """Return log p_c(x), (B, K), for x (B, D); columns of missing classes are ignored."""
+
+    def _log_prob_within(self, x: Tensor, gap: float) -> Tensor:
+        """As `_log_prob`; what is more than `gap` below another class may be any number further below."""
+        return self._log_prob(x)
 
     def _sample(self, y: Tensor, generator: torch.Generator) -> Tensor:
         raise InputError(f"{type(self).__name__} can't be sampled: it does not integrate to one; use KDE or Gaussian.")
@@ -102,6 +110,9 @@ class Density(Component):
         Returns:
             (B, K) in double precision; -inf for a class that had no rows.
         """
+        return self._evaluate(x, math.inf)
+
+    def _evaluate(self, x: Tensor, gap: float) -> Tensor:
         if not hasattr(self, "count_"):
             raise InputError(f"this {type(self).__name__} is not fitted; call `fit(x, y)` first.")
         x = torch.as_tensor(x)
@@ -116,10 +127,13 @@ class Density(Component):
             flat = flat.to(self.count_.dtype)
         rows = max(1, TILE // self._row_numbers())
         if len(flat) <= rows:
-            result = self._log_prob(flat)
+            result = self._log_prob_within(flat, gap)
         else:
-            result = torch.cat([self._log_prob(part) for part in flat.split(rows)])
-        return result.masked_fill(self.count_ == 0, -torch.inf)
+            result = torch.cat([self._log_prob_within(part, gap) for part in flat.split(rows)])
+        missing = self.count_ == 0
+        if not torch.compiler.is_compiling() and not bool(missing.any()):
+            return result
+        return result.masked_fill(missing, -torch.inf)
 
     def posterior(self, x: Tensor, prior: str = "uniform", temperature: float = 1.0) -> Tensor:
         """Return P(c | x), the softmax of (log p_c(x) + log prior_c) / temperature.
@@ -134,12 +148,20 @@ class Density(Component):
         """
         check_in("prior", prior, ("uniform", "empirical"))
         check_number("temperature", temperature, 0, open_low=True)
-        logits = self.log_prob(x)
+        single = isinstance(x, Tensor) and x.dtype == torch.float32
+        held = self.count_[self.count_ > 0] if hasattr(self, "count_") else torch.ones(1)
+        logits = self._evaluate(
+            x, UNSEEN * temperature + float((held.max() / held.min()).log()) if single else math.inf
+        )
         if prior == "empirical":
             logits = logits + self.count_.log()
         logits = logits / temperature if temperature != 1 else logits
-        # Over a few columns of many rows torch's softmax takes four times as long row by row as class by class.
-        result = torch.softmax(logits, 1) if len(logits) < MANY else torch.softmax(logits.T.contiguous(), 0).T
+        if len(logits) < MANY:
+            result = torch.softmax(logits, 1)
+        else:
+            # Over a few columns of many rows torch's softmax takes four times as long row by row as class by class.
+            logits = logits.T.contiguous()
+            result = torch.softmax((logits - logits.amax(0)).to(x.dtype) if single else logits, 0).T
         return result.to(x.dtype) if isinstance(x, Tensor) and x.is_floating_point() else result
 
     def sample(self, n: int, y: Any = None, seed: int = 0) -> tuple[Tensor, Tensor]:

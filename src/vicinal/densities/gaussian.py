@@ -38,7 +38,6 @@ class Gaussian(Density):
         self.shrinkage = shrinkage
 
     whiten_: Tensor
-    offset_: Tensor
     log_norm_: Tensor
 
     def _fit(self, x: Tensor, y: Tensor, weight: Tensor) -> None:
@@ -54,9 +53,9 @@ class Gaussian(Density):
         inverse = torch.linalg.solve_triangular(root, torch.eye(d, dtype=root.dtype, device=root.device), upper=False)
         self.shift_, self.root_ = shift, root * scale[:, None]
         self.mean_ = shift + mean * scale
-        # All classes side by side in one matrix: x -> L_c^-1 (x - mu_c) for every c is one product.
-        self.whiten_ = (inverse / scale).transpose(1, 2).transpose(0, 1).reshape(d, k * d)
-        self.offset_ = -torch.einsum("kij,kj->ki", inverse, mean).reshape(k * d)
+        # All classes in one matrix: [x, 1] -> L_c^-1 (x - mu_c) for every c is one product, in which points come last: sums
+        # over features then take vectors of them.
+        self.whiten_ = torch.cat([inverse / scale, -inverse @ mean[..., None]], 2).reshape(k * d, d + 1)
         log_det = root.diagonal(dim1=1, dim2=2).log().sum(1) + scale.log().sum()
         self.log_norm_ = -log_det - 0.5 * d * math.log(2 * math.pi)
 
@@ -71,10 +70,9 @@ class Gaussian(Density):
         return density
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        z = torch.addmm(self.offset_, x - self.shift_, self.whiten_)
-        squared = z.view(-1, self.n_classes_, self.n_features_).square_().sum(-1)
-        result: Tensor = self.log_norm_ - squared / 2
-        return result
+        z = self.whiten_ @ torch.cat([x - self.shift_, torch.ones_like(x[:, :1])], 1).T
+        squared = z.view(self.n_classes_, self.n_features_, -1).square_().sum(1)
+        return self.log_norm_ - squared.T / 2
 
     def _sample(self, y: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(len(y), self.n_features_, generator=generator, dtype=torch.float64).to(self.mean_)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vicinal.core import InputError, check_in, check_number, generator_at
 from vicinal.densities.base import TILE, Density
@@ -13,17 +14,23 @@ from vicinal.densities.moments import class_moments
 
 __all__ = ["KDE"]
 
-POINTS = 1024
+POINTS = 512
 """Training rows in one tile."""
 
 PAIRS = 1 << 17
 """Kernels in one tile: few enough to stay in a core's cache from their product to their sum."""
 
 NEAR = 2000.0
-"""Largest squared norm of whitened rows for which single precision will do: an error of about 1e-4 in a log-density."""
+"""Largest squared norm of a whitened query for which single precision will do: an error of about 1e-4 in a log-density."""
 
-UNDERFLOW = {torch.float64: 1e-280, torch.float32: 1e-30}
-"""Sums of kernels below this have lost digits."""
+QUERIES = 4096
+"""Queries that are whitened at once."""
+
+LIFT = 80.0
+"""Added to all exponents, which are at most 0: exp has room above in single precision, and little below."""
+
+LOWEST = {torch.float64: -720.0, torch.float32: -149.0}
+"""Log-sums of kernels below this have lost digits."""
 
 GRID = np.geomspace(0.05, 2.0, 25)
 """Factors tried by `bandwidth='likelihood'`, in units of Scott's factor."""
@@ -86,6 +93,23 @@ class KDE(Density):
                 self.factor_[c] = self._choose(points, w, float(moments.count[c]), d)
         log_det = self.roots_.diagonal(dim1=1, dim2=2).log().sum(1) + self.scale_.log().sum()
         self.log_norm_ = -log_det - d * self.factor_.log() - 0.5 * d * math.log(2 * math.pi)
+        self._arrange(y)
+
+    def _arrange(self, y: Tensor) -> None:
+        """Lay out once what every query meets: z_c = L_c^-1 u / h_c - m_c, and kernels as `_log_kernel_sum` takes them."""
+        points = self.points_ / self.factor_[y][:, None]
+        count = torch.bincount(y, minlength=self.n_classes_).clamp(min=1)[:, None]
+        center = points.new_zeros(self.n_classes_, self.n_features_).index_add_(0, y, points) / count
+        points = points - center[y]
+        norm = points.square().sum(1)
+        last = self.log_weight_ + LIFT - norm / 2
+        self.kernels_ = torch.cat([points, torch.ones_like(norm)[:, None], last[:, None]], 1)
+        self.reach_ = torch.zeros_like(self.log_norm_).scatter_reduce_(0, y, norm, "amax")
+        eye = torch.eye(self.n_features_).to(points)
+        inverse = torch.linalg.solve_triangular(self.roots_, eye, upper=False) / self.factor_[:, None, None]
+        # [u, 1] -> [z_c, 0, 1]
+        self.whiten_ = pad(torch.cat([inverse, -center[..., None]], 2), (0, 0, 0, 2))
+        self.whiten_[:, -1, -1] = 1
 
     def _choose(self, points: Tensor, weight: Tensor, n: float, d: int) -> float:
         scott = n ** (-1 / (d + 4))
@@ -99,21 +123,71 @@ class KDE(Density):
         return float(scott * GRID[int(np.argmax(scores))])
 
     def _row_numbers(self) -> int:
-        return self.n_features_  # `log_kernel_sum` makes its own tiles
+        return TILE // QUERIES
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        single = x.dtype == torch.float32
+        return self._log_prob_within(x, math.inf)
+
+    def _log_prob_within(self, x: Tensor, gap: float) -> Tensor:
+        d = self.n_features_
         u = (x.to(self.scale_.dtype) - self.shift_) / self.scale_
-        columns = []
-        points, weights = self.points_.split(self.rows_), self.log_weight_.split(self.rows_)
-        for c in range(self.n_classes_):
-            if self.rows_[c] == 0:
-                columns.append(torch.zeros_like(u[:, 0]))
+        u = torch.cat([u, torch.ones_like(u[:, :1])], 1).T
+        kernels, weights = self.kernels_.split(self.rows_), self.log_weight_.split(self.rows_)
+        if torch.compiler.is_compiling() or x.requires_grad:
+            # A graph can't look at values, and gradients can't pass a shared buffer: the sure way for all.
+            sums = [
+                _far_kernel_sum(own[:, :d], weights[c], (self.whiten_[c] @ u)[:d])
+                if len(own)
+                else torch.zeros_like(u[0])
+                for c, own in enumerate(kernels)
+            ]
+            far_away: Tensor = torch.stack(sums, 1) + self.log_norm_
+            return far_away
+        classes = [c for c, n in enumerate(self.rows_) if n]
+        log_sum = u.new_full((self.n_classes_, len(x)), -torch.inf)
+        todo = torch.ones_like(log_sum, dtype=torch.bool)
+        if x.dtype == torch.float32:
+            # In single precision first, with errors as large as the points have anyway.
+            norm, single = torch.zeros_like(log_sum), self.kernels_.float().split(self.rows_)
+            for c in classes:
+                z = self._whiten(c, u)
+                norm[c] = -2 * z[d]
+                log_sum[c] = _log_kernel_sum(single[c], z.float())
+            todo = self._unsure(log_sum, norm, gap)
+        for c in classes:
+            index = todo[c].nonzero()[:, 0]
+            if not len(index):
                 continue
-            z = _whiten(self.roots_[c], u) / self.factor_[c]
-            columns.append(log_kernel_sum(z, points[c] / self.factor_[c], weights[c], single))
-        result: Tensor = torch.stack(columns, 1) + self.log_norm_
+            z = self._whiten(c, u[:, index])
+            found = _log_kernel_sum(kernels[c], z)
+            far = (found < LOWEST[found.dtype]).nonzero()[:, 0]
+            # Tiles, for this way takes memory for all pairs.
+            for some in far.split(max(1, PAIRS // min(POINTS, self.rows_[c]))):
+                found[some] = _far_kernel_sum(kernels[c][:, :d], weights[c], z[:d, some])
+            log_sum[c, index] = found
+        result: Tensor = log_sum.T + self.log_norm_
         return result
+
+    def _whiten(self, c: int, u: Tensor) -> Tensor:
+        """Return what `_log_kernel_sum` asks of points, (D + 2, B), for [u; 1] (D + 1, B)."""
+        z: Tensor = self.whiten_[c] @ u
+        z[-2] = z[:-2].square().sum(0) / -2
+        return z
+
+    def _unsure(self, log_sum: Tensor, norm: Tensor, gap: float) -> Tensor:
+        """Return which of the sums (K, B) found in single precision, for points of squared norm (K, B), need better.
+
+        Those of points far from the centre, whose exponents are differences of large numbers, and those that underflow, unless
+        their upper bound still leaves them more than `gap` below another class.
+        """
+        least = LOWEST[torch.float32]
+        sure = (log_sum >= least) & (norm <= NEAR)
+        if bool(sure.all()):
+            return ~sure
+        best = torch.where(sure, log_sum + self.log_norm_[:, None], -torch.inf).amax(0)
+        error = (self.n_features_ + 6) * 2.0**-24 * (norm + self.reach_[:, None])
+        most: Tensor = log_sum.clamp(min=least) + error + self.log_norm_[:, None]
+        return ~sure & (most + gap < best).logical_not()
 
     def _sample(self, y: Tensor, generator: torch.Generator) -> Tensor:
         first = torch.tensor([0, *self.rows_[:-1]]).cumsum(0)
@@ -146,60 +220,32 @@ def _whiten(root: Tensor, u: Tensor) -> Tensor:
     return result
 
 
-def log_kernel_sum(z: Tensor, points: Tensor, log_weight: Tensor, single: bool = False) -> Tensor:
-    """Return log sum_i exp(log_weight_i - 1/2 |z - points_i|^2), (B,), for z (B, D) and points (N, D), in double precision.
+def _log_kernel_sum(kernels: Tensor, z: Tensor) -> Tensor:
+    """Return log sum_i exp(log_weight_i - 1/2 |z - p_i|^2), (B,).
 
-    The exponent is one matrix product with two extra columns, [z, -|z|^2/2, 1] [points, 1, log_weight - |points|^2/2]^T, so
-    each pair costs its share of a product and one exp. Rows whose every term underflows (far from all points) are done
-    again with the largest term taken out.
-
-    With `single`, the product is taken in single precision first: an error of about 1e-7 |z|^2, which points that come in
-    single precision have anyway. Rows that underflow there, and points far from the centre, still get double.
+    The exponents, lifted, are one matrix product, kernels [p, 1, log_weight + lift - |p|^2 / 2] (N, D + 2) by points
+    [z; -|z|^2 / 2; 1] (D + 2, B), so each pair costs its share of a product and one exp. Tiles share one buffer: fresh memory
+    costs more than the arithmetic.
     """
-    center = points.mean(0)
-    z, points = z - center, points - center
-    if torch.compiler.is_compiling() or z.requires_grad:
-        # A graph can't look at values, and gradients can't pass a shared buffer: the sure way for all.
-        return _far_kernel_sum(z, points, log_weight)
-    norms = points.square().sum(1)
-    left = torch.cat([z, z.square().sum(1, keepdim=True) * -0.5, torch.ones_like(z[:, :1])], 1)
-    right = torch.cat([points, torch.ones_like(points[:, :1]), (log_weight - norms / 2)[:, None]], 1)
-    result = torch.empty_like(z[:, 0])
-    todo = torch.arange(len(z), device=z.device)
-    for dtype in (torch.float32, z.dtype) if single and float(norms.max()) < NEAR else (z.dtype,):
-        rows = left if len(todo) == len(left) else left[todo]
-        total = _kernel_sum(rows.to(dtype), right.to(dtype))
-        result[todo] = total.log().to(result.dtype)
-        todo = todo[total < UNDERFLOW[dtype]]
-        if not len(todo):
-            return result
-    # Tiles, for the exact way takes memory for all pairs.
-    for some in todo.split(max(1, PAIRS // min(POINTS, len(points)))):
-        result[some] = _far_kernel_sum(z[some], points, log_weight)
-    return result
-
-
-def _kernel_sum(left: Tensor, right: Tensor) -> Tensor:
-    """Return sum_i exp((left right^T)_bi), (B,), in tiles that share one buffer: fresh memory costs more than arithmetic."""
-    width = min(POINTS, len(right))
-    rows = max(1, min(len(left), PAIRS // width))
-    buffer, ones = left.new_empty(rows * width), left.new_ones(width)
+    height = min(POINTS, len(kernels))
+    width = PAIRS // max(1, height)
+    buffer = z.new_empty(height * min(width, z.shape[1]))
+    ones = z.new_ones(height)
     # Below this exp is no normal number, and takes a hundred times as long.
-    least = math.log(torch.finfo(left.dtype).tiny) + 1
-    totals = left.new_zeros(len(left))
-    parts = [(part.T, ones[: len(part)]) for part in right.split(POINTS)]
-    for tile, total in zip(left.split(rows), totals.split(rows), strict=True):
-        for part, one in parts:
-            exponent = torch.mm(tile, part, out=buffer[: len(tile) * len(one)].view(len(tile), len(one)))
-            total.addmv_(exponent.clamp_(min=least).exp_(), one)
-    return totals
+    least = math.log(torch.finfo(z.dtype).tiny) + 1
+    total = torch.zeros_like(z[0])
+    for part, sums in zip(z.split(width, 1), total.split(width), strict=True):
+        for tile in kernels.split(POINTS):
+            exponent = torch.mm(tile, part, out=buffer[: len(tile) * len(sums)].view(len(tile), len(sums)))
+            sums.addmv_(exponent.clamp_(min=least).exp_().T, ones[: len(tile)])
+    return total.log() - LIFT
 
 
-def _far_kernel_sum(z: Tensor, points: Tensor, log_weight: Tensor) -> Tensor:
-    """As `log_kernel_sum`, with the largest term taken out, and differences taken before they are squared."""
-    best = torch.full_like(z[:, 0], -torch.inf)
+def _far_kernel_sum(points: Tensor, log_weight: Tensor, z: Tensor) -> Tensor:
+    """As `_log_kernel_sum`, with the largest term taken out, and differences taken before they are squared."""
+    best = torch.full_like(z[0], -torch.inf)
     for part, log_part in zip(points.split(POINTS), log_weight.split(POINTS), strict=True):
-        distance = torch.cdist(z, part, compute_mode="donot_use_mm_for_euclid_dist")
+        distance = torch.cdist(z.T, part, compute_mode="donot_use_mm_for_euclid_dist")
         best = torch.logaddexp(best, (log_part - distance.square() / 2).logsumexp(1))
     return best
 

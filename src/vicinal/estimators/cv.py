@@ -1,17 +1,30 @@
-"""A classifier that chooses its recipe, density, gamma and learning rate by cross-validation, all in one stacked run."""
+"""A classifier that hedges among recipes, densities, gammas, learning rates and epochs by cross-validation.
+
+All settings x folds are trained in one stacked run, which has the out-of-fold predictions of every network at every checkpoint
+for nothing. A pick among them is noisy on small tables, and where classes are all but separable every soft label hurts; a
+mixture of a few, selected greedily on those predictions, leans on whatever helps and on plain training where nothing does.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.model_selection import check_cv
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from vicinal.core import check_device, check_in, check_number, seed_at
-from vicinal.densities import KDE, Gaussian
-from vicinal.estimators.classifier import NetworkClassifier, auto_epochs
-from vicinal.estimators.rows import Rows, canonical, read_rows, seed_of
+from vicinal.estimators.base import ProbabilityClassifier
+from vicinal.estimators.candidates import default_candidates
+from vicinal.estimators.classifier import AUTO_STEPS, auto_epochs
+from vicinal.estimators.rows import Rows, canonical, read_features, read_rows, seed_of
+from vicinal.networks import MLP
 from vicinal.training import (
+    Fit,
+    Group,
     Optimizer,
     Setting,
     checkpoint_epochs,
@@ -19,67 +32,90 @@ from vicinal.training import (
     fit_stack,
     make_group,
     plainness,
+    predict_ensemble,
+    select_ensemble,
     split_folds,
 )
-from vicinal.vicinity import BaseVicinity, GenLabel, Mixup, Vanilla
+from vicinal.vicinity import BaseVicinity
 
-__all__ = ["VicinalClassifierCV", "default_candidates"]
+__all__ = ["VicinalClassifierCV"]
 
-LABEL_ROWS = 500
-"""Rows of a class that the default KDE keeps: labels cost rows times this, so a fit's time grows with rows, not their square."""
+REFITS = 3
+"""Networks of all rows that a member with hidden layers has besides its folds': there, starts differ as much as vicinities."""
+
+GRIDS: dict[bool, tuple[Sequence[float], Sequence[float], int]] = {
+    False: ((0.1, 0.01), (1e-4, 0.01, 0.1), AUTO_STEPS),
+    True: ((0.01, 0.001), (1e-4,), 400),
+}
+"""Default learning rates, weight decays and steps, without and with hidden layers (which overfit sooner and cost more)."""
+
+CHECKPOINTS = 12
+
+HELD_OUT_NUMBERS = 1 << 22
+"""Held-out probabilities kept (networks x checkpoints x rows x classes); beyond it a random sample of the rows is."""
+
+HELD_OUT_ROWS = 1000
+"""Held-out rows kept at least, where there are as many."""
 
 
-def default_candidates() -> list[BaseVicinity]:
-    """Return the recipes that `VicinalClassifierCV` tries: plain training, mixup, and GenLabel by two densities."""
-    densities = (Gaussian(), KDE(max_rows=LABEL_ROWS))
-    return [Vanilla(), Mixup(), *(GenLabel(d, gamma) for d, gamma in product(densities, (0.4, 0.7, 1.0)))]
+class VicinalClassifierCV(ProbabilityClassifier):
+    """A mixture of logistic regressions or small networks whose vicinities are chosen by cross-validation.
 
-
-class VicinalClassifierCV(NetworkClassifier):
-    """A logistic regression or small network whose vicinity and learning rate are chosen by cross-validation.
-
-    All candidates x learning rates x folds are trained at once, with the same folds, initial weights, order and pairs, and so
-    is the number of epochs chosen. A candidate whose mean score is within one standard error of the best one's (of their paired
-    difference over folds) ties with it, and the plainer of them is taken: plain training before mixup before relabelling.
+    All candidates x learning rates x weight decays x folds are trained at once, with the same folds, initial weights, order
+    and pairs. Members of the mixture, each a setting and a number of epochs, are selected greedily by the out-of-fold loss of
+    the mixture (`vicinal.training.select_ensemble`); each predicts the mean of its folds' networks and, with hidden layers, of
+    three more that are trained on all rows from other starts.
 
     Args:
-        candidates: vicinities to choose among; default plain training, mixup, and GenLabel with Gaussian and KDE densities at
-            gamma 0.4, 0.7 and 1.
-        learning_rates: to choose among, each above 0.
+        candidates: vicinities to choose among; default those of `vicinal.estimators.candidates`.
+        learning_rates: to choose among, each above 0; None for 0.1 and 0.01, or 0.01 and 0.001 with hidden layers.
         hidden: widths of hidden layers; () is logistic regression.
-        weight_decay: L2 penalty, as in torch's optimisers.
+        weight_decays: L2 penalties, as in torch's optimisers, to choose among; None for 1e-4, 0.01 and 0.1, or 1e-4 with
+            hidden layers.
         batch_size: rows in a batch.
-        epochs: most epochs; 'auto' makes 1,000 steps, at least 5 epochs.
+        epochs: most epochs; 'auto' makes 1,000 steps, or 400 with hidden layers, at least 5 epochs.
         cv: number of stratified folds, at least 2 (fewer where no class has that many rows); or a scikit-learn splitter, or
             an iterable of (training, held-out) indices.
         scoring: 'log_loss' or 'accuracy', on held-out rows.
+        selection: 'ensemble'; or 'one' to take a single setting and train it again on all rows. For 'one', a setting whose
+            mean score is within one standard error of the best one's (of their paired difference over folds) ties with it,
+            and the plainest of them is taken: plain training before mixup before relabelling.
         standardize: scale features by the training rows.
-        device: where to train.
+        device: where to train; predictions are made on the CPU.
         random_state: seed of folds, initial weights, order, pairs and ratios.
 
     Attributes:
-        best_vicinity_: the chosen candidate. best_params_: its index, learning rate and epochs.
-        best_score_: its mean held-out score (for log loss, lower is better).
-        cv_results_: dict of arrays, one entry per candidate and learning rate: 'candidate', 'learning_rate', 'epochs',
-            'mean_log_loss', 'std_log_loss', 'mean_accuracy', 'std_accuracy' at that setting's best checkpoint.
+        classes_: (K,) labels in order. n_features_in_: D. feature_names_in_: (D,) where X had names.
+        members_: dict of arrays, one entry per member: 'candidate', 'learning_rate', 'weight_decay', 'epochs', 'weight'.
+        best_vicinity_: the candidate of the heaviest member. best_params_: that member's candidate (by number), learning
+            rate, weight decay and epochs.
+        best_score_: mean held-out score of what was selected (for log loss, lower is better).
+        cv_results_: dict of arrays, one entry per setting: 'candidate', 'learning_rate', 'weight_decay', 'epochs',
+            'mean_log_loss', 'std_log_loss', 'mean_accuracy', 'std_accuracy' at its best checkpoint, and 'weight' in the
+            mixture.
+        n_iter_: most epochs of a member.
+
+    Reference: R. Caruana et al. Ensemble selection from libraries of models. ICML 2004.
 
     Examples:
         >>> from sklearn.datasets import load_iris
         >>> X, y = load_iris(return_X_y=True)
-        >>> VicinalClassifierCV(random_state=0).fit(X, y).score(X, y) > 0.95
-        True
+        >>> model = VicinalClassifierCV(random_state=0).fit(X, y)
+        >>> model.score(X, y) > 0.95, model.predict_proba(X).shape
+        (True, (150, 3))
     """
 
     def __init__(
         self,
         candidates: Sequence[BaseVicinity] | None = None,
-        learning_rates: Sequence[float] = (0.1, 0.03, 0.01, 0.003),
+        learning_rates: Sequence[float] | None = None,
         hidden: Sequence[int] = (),
-        weight_decay: float = 1e-4,
+        weight_decays: Sequence[float] | None = None,
         batch_size: int = 128,
         epochs: int | str = "auto",
         cv: Any = 5,
         scoring: str = "log_loss",
+        selection: str = "ensemble",
         standardize: bool = True,
         device: str = "cpu",
         random_state: Any = None,
@@ -87,11 +123,12 @@ class VicinalClassifierCV(NetworkClassifier):
         self.candidates = candidates
         self.learning_rates = learning_rates
         self.hidden = hidden
-        self.weight_decay = weight_decay
+        self.weight_decays = weight_decays
         self.batch_size = batch_size
         self.epochs = epochs
         self.cv = cv
         self.scoring = scoring
+        self.selection = selection
         self.standardize = standardize
         self.device = device
         self.random_state = random_state
@@ -108,41 +145,63 @@ class VicinalClassifierCV(NetworkClassifier):
             ValueError: NaN, infinite or text features, continuous or constant labels, parameters out of range.
         """
         check_in("scoring", self.scoring, ("log_loss", "accuracy"))
+        check_in("selection", self.selection, ("ensemble", "one"))
         check_device(self.device)
         read = read_rows(self, X, y, sample_weight)
         rows = canonical(read)
-        n, k, seed = len(rows.x), len(rows.classes), seed_of(self.random_state)
-        epochs = auto_epochs(n, self.batch_size) if isinstance(self.epochs, str) else self.epochs
-        candidates = list(self.candidates) if self.candidates is not None else default_candidates()
-        numbered = list(product(range(len(candidates)), self.learning_rates))
-        settings = [Setting(candidates[i], rate, self.weight_decay) for i, rate in numbered]
-        folds = [
-            make_group(
-                train.x, train.y, k, {"seed": seed, "fold": f}, scale=self.standardize, weight=train.plain,
-                held_out=(held_out.x, held_out.y, held_out.plain), device=self.device,
-            )
-            for f, (train, held_out) in enumerate(self._split(read, rows, seed_at(seed=seed, purpose="folds")))
-        ]  # fmt: skip
-        common: dict[str, Any] = {"hidden": self.hidden, "batch_size": self.batch_size, "optimizer": Optimizer()}
-        points = checkpoint_epochs(epochs)
-        trials = fit_stack(folds, settings, epochs=epochs, checkpoints=points, **common)
+        k, seed = len(rows.classes), seed_of(self.random_state)
+        hedge = self.selection == "ensemble"
+        rates, decays, steps = GRIDS[len(self.hidden) > 0]
+        epochs = auto_epochs(len(rows.x), self.batch_size, steps) if isinstance(self.epochs, str) else self.epochs
+        points = checkpoint_epochs(epochs, CHECKPOINTS)
+        candidates = default_candidates() if self.candidates is None else list(self.candidates)
+        rates = rates if self.learning_rates is None else self.learning_rates
+        decays = decays if self.weight_decays is None else self.weight_decays
+        grid = list(product(range(len(candidates)), rates, decays))
+        settings = [Setting(candidates[i], rate, decay) for i, rate, decay in grid]
+        splits = self._split(read, rows, seed_at(seed=seed, purpose="folds"))
+        most = max(HELD_OUT_ROWS, HELD_OUT_NUMBERS // (len(settings) * len(points) * k)) // len(splits)
+        held_out = [
+            _sample(part, most, seed_at(seed=seed, purpose="held-out", fold=f)) for f, (_, part) in enumerate(splits)
+        ]
+        trained_on = [train for train, _ in splits]
+        groups = [
+            self._group(train, {"seed": seed, "fold": f}, out)
+            for f, (train, out) in enumerate(zip(trained_on, held_out, strict=True))
+        ]
+        how: dict[str, Any] = {"hidden": self.hidden, "batch_size": self.batch_size, "optimizer": Optimizer()}
+        trials = fit_stack(groups, settings, epochs=epochs, checkpoints=points, keep_predictions=hedge, **how)
         scores = trials.log_loss if self.scoring == "log_loss" else 1 - trials.accuracy
-        best, point = choose(scores, [plainness(s.vicinity) for s in settings])
-        self._report(trials.log_loss, trials.accuracy, scores, numbered, points)
-        chosen = settings[best]
-        whole = make_group(
-            rows.x, rows.y, k, {"seed": seed}, scale=self.standardize, weight=rows.plain, device=self.device
-        )
-        final = fit_stack([whole], [chosen], epochs=points[point], **common)
-        self._keep(final.network(0, 0), rows, self.standardize)
-        self.n_iter_ = points[point]
-        self.best_vicinity_ = chosen.vicinity
-        self.best_params_ = {
-            "candidate": numbered[best][0], "learning_rate": chosen.learning_rate, "epochs": points[point],
-        }  # fmt: skip
-        score = float(scores[:, best, point].mean())
-        self.best_score_ = score if self.scoring == "log_loss" else 1 - score
+        share = np.zeros(scores.shape[1:])
+        if hedge:
+            label, weight = (np.concatenate([getattr(out, name) for out in held_out]) for name in ("y", "weight"))
+            library = np.concatenate(trials.predictions, 2).reshape(share.size, len(label), k)
+            bags = seed_at(seed=seed, purpose="bags")
+            flat, loss = select_ensemble(library, label, weight, scoring=self.scoring, seed=bags)
+            share, refits = flat.reshape(share.shape), REFITS if len(self.hidden) else 0
+        else:
+            best = choose(scores, [plainness(s.vicinity) for s in settings])
+            share[best], loss, refits = 1.0, float(scores[:, *best].mean()), 1
+            trained_on, groups = [], []
+        trained_on += [rows] * refits
+        groups += [self._group(rows, {"seed": seed, "refit": i}) for i in range(refits)]
+        chosen = np.argwhere(share > 0)
+        members = [replace(settings[r], epochs=points[c]) for r, c in chosen]
+        final = fit_stack(groups, members, epochs=max(points[c] for _, c in chosen), **how)
+        networks = [[final.network(g, m) for m in range(len(members))] for g in range(len(groups))]
+        self._keep(networks, trained_on, rows, share[tuple(chosen.T)])
+        self._report(trials, scores, grid, points, share)
+        self.best_score_ = loss if self.scoring == "log_loss" else 1 - loss
+        self.best_vicinity_ = candidates[self.best_params_["candidate"]]
         return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities (N, K), columns in the order of `classes_`."""
+        check_is_fitted(self, "parameters_")
+        X = read_features(self, X)
+        z = torch.as_tensor((X - self.mean_) / self.scale_, dtype=self.parameters_[0].dtype)
+        result: np.ndarray = predict_ensemble(self.parameters_, self.weight_, z).numpy()
+        return result
 
     def _split(self, read: Rows, rows: Rows, seed: int) -> list[tuple[Rows, Rows]]:
         """Return (training, held-out) rows of every fold.
@@ -155,22 +214,64 @@ class VicinalClassifierCV(NetworkClassifier):
         splits = check_cv(self.cv, read.y, classifier=True).split(read.x, read.y)
         return [(canonical(read.take(a)), canonical(read.take(b))) for a, b in splits]
 
+    def _group(self, rows: Rows, address: dict[str, int | str], held_out: Rows | None = None) -> Group:
+        """Return rows to train on, and to evaluate on."""
+        out = None if held_out is None else (held_out.x, held_out.y, held_out.plain)
+        return make_group(
+            rows.x, rows.y, len(rows.classes), address,
+            scale=self.standardize, weight=rows.plain, held_out=out, device=self.device,
+        )  # fmt: skip
+
+    def _keep(self, networks: list[list[MLP]], trained_on: list[Rows], rows: Rows, weight: np.ndarray) -> None:
+        """Take what a prediction needs: networks side by side, each made to read features on one scale."""
+        self.classes_ = rows.classes
+        self.mean_, self.scale_ = _scale(rows, self.standardize)
+        stacked = []
+        for group, train in zip(networks, trained_on, strict=True):
+            mean, scale = _scale(train, self.standardize)
+            shift, stretch = (torch.as_tensor(v) for v in ((self.mean_ - mean) / scale, self.scale_ / scale))
+            for network in group:
+                first, bias, *others = (value.detach().cpu() for value in network.state_dict().values())
+                stacked.append([(first * stretch).to(first), (bias + first @ shift.to(first)).to(bias), *others])
+        self.parameters_ = [torch.stack(parts) for parts in zip(*stacked, strict=True)]
+        self.weight_ = torch.as_tensor(np.tile(weight / len(networks), len(networks)))
+
     def _report(
         self,
-        log_loss: np.ndarray,
-        accuracy: np.ndarray,
+        trials: Fit,
         scores: np.ndarray,
-        numbered: list[tuple[int, float]],
+        grid: list[tuple[int, float, float]],
         points: tuple[int, ...],
+        share: np.ndarray,
     ) -> None:
-        mean = np.where(np.isnan(scores.mean(0)), np.inf, scores.mean(0))
-        at = mean.argmin(1)
-        results: dict[str, np.ndarray] = {
-            "candidate": np.array([i for i, _ in numbered]),
-            "learning_rate": np.array([rate for _, rate in numbered]),
-            "epochs": np.array(points)[at],
-        }
-        for name, values in (("log_loss", log_loss), ("accuracy", accuracy)):
+        """Say what was tried and what was taken."""
+        columns = dict(
+            zip(("candidate", "learning_rate", "weight_decay"), map(np.array, zip(*grid, strict=True)), strict=True)
+        )
+        at = np.nan_to_num(scores.mean(0), nan=np.inf).argmin(1)
+        results = {**columns, "epochs": np.array(points)[at], "weight": share.sum(1)}
+        for name, values in (("log_loss", trials.log_loss), ("accuracy", trials.accuracy)):
             picked = np.take_along_axis(values, at[None, :, None], 2)[..., 0]
             results[f"mean_{name}"], results[f"std_{name}"] = picked.mean(0), picked.std(0)
         self.cv_results_ = results
+        r, c = np.nonzero(share)
+        self.members_ = {name: values[r] for name, values in columns.items()}
+        self.members_ |= {"epochs": np.array(points)[c], "weight": share[r, c]}
+        heaviest = int(share[r, c].argmax())
+        self.best_params_ = {name: self.members_[name][heaviest].item() for name in (*columns, "epochs")}
+        self.n_iter_ = int(self.members_["epochs"].max())
+
+
+def _sample(rows: Rows, most: int, seed: int) -> Rows:
+    """Return at most so many rows, drawn at random."""
+    if len(rows.x) <= most:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(seed).choice(len(rows.x), most, replace=False)))
+
+
+def _scale(rows: Rows, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the scale of every feature, (D,) each; 0 and 1 unless they are to be standardised."""
+    if not standardize:
+        return np.zeros(rows.x.shape[1]), np.ones(rows.x.shape[1])
+    scaler = StandardScaler().fit(rows.x, sample_weight=rows.plain)
+    return scaler.mean_, scaler.scale_

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from vicinal.core import Component, check_number, draw_uniform, working_dtype
+from vicinal.core import Component, check_number, draw_uniform, order_of, working_dtype
 
 __all__ = ["DifferentClass", "Nearest", "Pairing", "Permutation"]
 
@@ -45,10 +45,10 @@ class Permutation(Pairing):
             return torch.randperm(len(y), generator=generator).to(x.device)
         keys = draw_uniform(y.shape[:-1], x, generator)
         if valid is None:
-            return keys.argsort(-1)
+            return order_of(keys)
         # Valid rows sort first, so those positions hold a permutation of the valid rows; the padding keeps itself.
-        places = valid.to(torch.int64).argsort(dim=-1, descending=True, stable=True)
-        shuffled = torch.where(valid, keys, torch.arange(1, 1 + y.shape[-2], device=x.device)).argsort(-1)
+        places = order_of((~valid).to(keys.dtype))
+        shuffled = order_of(torch.where(valid, keys, torch.arange(1, 1 + y.shape[-2], device=x.device)))
         return torch.empty_like(shuffled).scatter_(-1, places, shuffled)
 
 

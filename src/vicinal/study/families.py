@@ -25,9 +25,9 @@ def method_families(methods: Sequence[Method], protocol: Protocol) -> list[list[
         >>> [[method.name for method in family] for family in found]
         [['genlabel-kde', 'genlabel', 'genlabel-gaussian'], ['mixup']]
     """
-    families: list[tuple[list[Method], set[str]]] = []
+    families: list[tuple[list[Method], set[tuple[str | None, ...]]]] = []
     for method in methods:
-        keys = {candidate.vicinity.key() for candidate in method.candidates(protocol)} if method.candidates else set()
+        keys = {candidate.key() for candidate in method.candidates(protocol)} if method.candidates else set()
         shared = [family for family in families if family[1] & keys]
         rest = [family for family in families if family not in shared]
         joined = [m for members, _ in shared for m in members] + [method]

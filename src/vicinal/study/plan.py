@@ -81,8 +81,11 @@ def make_plan(
     Args:
         suite: from `read_suite`.
         catalogue: where its tables are.
-        methods, trials, protocol, network: in place of the suite's.
+        methods: in place of the suite's.
+        trials: in place of the suite's.
         seed: of everything.
+        protocol: in place of the suite's.
+        network: in place of the suite's.
         options: more of the protocol, such as {"alpha": 2.0, "folds": 5, "keep": "last"}.
         command: what the user typed.
         tell: called with tables read and tables in all.
@@ -107,7 +110,7 @@ def make_plan(
             f"{missing[0].dataset}, {missing[0].why}. Give a folder that holds some with --tables."
         )
     name, net = protocol or suite.protocol, network or suite.network
-    chosen = read_methods(list(methods or suite.methods))
+    chosen = read_methods(list(methods or suite.methods), net)
     said = {key: value for key, value in (options or {}).items() if value is not None}
     count = suite.trials if trials is None else trials
     attack = {"attack": dict(suite.attack)} if suite.attack else {}
@@ -142,7 +145,7 @@ def make_plan(
         "missing": [{"id": m.dataset, "why": m.why} for m in missing],
         "criterion": suite.criterion,
         "balanced": suite.balanced,
-        "published": [dict(row) for row in suite.published],
+        "published": [dict(row) for row in suite.published if row.get("protocol", suite.protocol) == name],
         "published_counts": [dict(row) for row in suite.published_counts],
         "best_of": None if suite.best_of is None else dict(suite.best_of),
         "attack": None if suite.attack is None else dict(suite.attack),
@@ -194,7 +197,8 @@ def _cost(problem: Problem, family: Sequence[Method], protocol: Protocol) -> flo
     """Guess the seconds of a unit of five trials on one core."""
     n, d, k = problem.rows, problem.features, len(problem.labels)
     names = " ".join(method.name for method in family)
-    replicas = len(protocol.learning_rates) * sum(len(m.candidates(protocol)) for m in family if m.candidates)
-    hidden = sum(protocol.hidden) + 1
+    replicas: int = len(protocol.learning_rates) * sum(len(m.candidates(protocol)) for m in family if m.candidates)
+    hidden: float = sum(protocol.hidden) + 1
     pairs = n * n * (d + 8) * any(word in names for word in ("kde", "knn", "intrusion", "genlabel"))
-    return 0.2 + 3e-6 * n * k * (d + 8) * hidden * replicas**0.8 + 1e-7 * pairs
+    linear = 3e-6 * n * k * (d + 8) * hidden * float(replicas) ** 0.8
+    return float(0.2 + linear + 1e-7 * pairs)

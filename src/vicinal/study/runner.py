@@ -4,8 +4,8 @@
         run_plan(plan, store, client)
 
 Only this process touches the folder: workers need vicinal, and no shared disk. A few units a thread are in flight, so a plan may
-be long; what is stored is stored, so a study that was killed goes on where it was. A unit whose worker dies is tried on another; one
-that keeps failing becomes records that say why.
+be long; what is stored is stored, so a study that was killed goes on where it was. A unit whose worker dies is tried on another;
+one that keeps failing becomes records that say why.
 """
 
 import contextlib

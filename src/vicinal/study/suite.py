@@ -5,7 +5,8 @@
     datasets, openml                names, and numbers of OpenML tables
     methods, subject, metrics       what runs, the method that the others are compared with, what is reported
     criterion, balanced             subsets: training accuracy of the better density, smallest over largest class
-    published, published_counts     files in `suites/published`: accuracies in percent, and counts in percent of tables
+    published, published_counts     files in `suites/published`: accuracies in percent (one file or several), and counts in
+                                    percent of tables
     best_of                         a method made of several, the best on each table's test rows
     attack                          an attack on every trained network
     extends                         another suite, whose entries hold unless given here
@@ -115,6 +116,7 @@ def read_suite(name: str) -> Suite:
 def _of_folder(folder: Path) -> Suite:
     catalogue = Catalogue(folder)
     standard = read_suite("genlabel/openml")
+    found = {source.dataset for source in catalogue.sources}
     return Suite(
         name=folder.resolve().name,
         title=f"The tables of {folder.resolve().name}",
@@ -126,6 +128,7 @@ def _of_folder(folder: Path) -> Suite:
         metrics=("accuracy", "log_loss"),
         criterion=standard.criterion,
         balanced=standard.balanced,
+        published=tuple({**row, "protocol": "paper"} for row in standard.published if row["dataset"] in found),
     )
 
 
@@ -162,16 +165,26 @@ def _suite(name: str, entries: dict[str, Any], beside: Path | None) -> Suite:
             raise InputError(f"{name} must have {required!r}.")
     for key in ("published", "published_counts"):
         entries[key] = _published(entries[key], beside) if entries.get(key) else ()
+    entries["published"] = [
+        row
+        for row in entries["published"]
+        if row["dataset"] in datasets and row.get("method", entries["methods"][0]) in entries["methods"]
+    ]
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
     return Suite(name=name, datasets=tuple(datasets), **values)
 
 
-def _published(file: str, beside: Path | None) -> tuple[Mapping[str, Any], ...]:
-    source = HOME / "published" / file if beside is None else beside / file
-    if not source.is_file():
-        raise InputError(f"no file of published numbers at {source}.")
-    rows = csv.DictReader(source.read_text("utf-8").splitlines())
-    return tuple({key: _read(value) for key, value in row.items() if value != ""} for row in rows)
+def _published(files: str | list[str], beside: Path | None) -> tuple[Mapping[str, Any], ...]:
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for file in [files] if isinstance(files, str) else files:
+        source = HOME / "published" / file if beside is None else beside / file
+        if not source.is_file():
+            raise InputError(f"no file of published numbers at {source}.")
+        for row in csv.DictReader(source.read_text("utf-8").splitlines()):
+            entry = {key: _read(value) for key, value in row.items() if value != ""}
+            # Papers print a number in several tables; the first stands.
+            found.setdefault(tuple(v for k, v in entry.items() if isinstance(v, str) and k != "note"), entry)
+    return tuple(found.values())
 
 
 def _read(text: str) -> str | float:

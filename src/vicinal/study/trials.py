@@ -82,7 +82,8 @@ def read_problem(source: Any, target: str | None = None, name: str | None = None
     """Read a table as `load_table` does, or take a synthetic problem by name.
 
     Args:
-        source, target: as `load_table` takes them.
+        source: as `load_table` takes it.
+        target: as `load_table` takes it.
         name: what to call it in seeds and records; default the table's own name.
 
     Raises:

@@ -9,7 +9,6 @@ import socket
 import time
 import traceback
 from dataclasses import dataclass, field
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -112,7 +111,7 @@ def _facts(unit: Unit, problem: Problem) -> dict[str, Any]:
 
 def _compared(unit: Unit, problem: Problem, protocol: Protocol) -> list[_Result]:
     axes = unit.axes[0]
-    methods = read_methods([a.method for a in unit.axes])
+    methods = read_methods([a.method for a in unit.axes], protocol.network)
     result = compare(problem, methods, protocol, trials=axes.trials, seed=axes.seed, device="cpu")
     attack, started = axes.options.get("attack"), time.perf_counter()
     robust = robust_accuracies(result, attack) if attack else {}

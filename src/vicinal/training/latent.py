@@ -4,17 +4,16 @@
 space, label phi(x_mix), and fine-tune the last layer on it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vicinal.core import InputError
 from vicinal.networks import MLP
-from vicinal.training.fit import Fit, Report, fit_stack
+from vicinal.training.fit import Report, fit_stack
+from vicinal.training.heads import encoded, last_layer, under_head
+from vicinal.training.optimizer import Optimizer
 from vicinal.training.problem import Group, Setting
-from vicinal.training.stack import Optimizer
+from vicinal.training.result import Fit
 
 __all__ = ["LatentFit", "fit_latent"]
 
@@ -33,9 +32,7 @@ class LatentFit:
 
     def network(self, group: int, setting: int) -> MLP:
         """Return the whole network: the warm-up's features under the fine-tuned last layer."""
-        network = self.warmup.network(group, 0)
-        network.layers[-1] = self.head.network(group, setting).layers[0]
-        return network
+        return under_head(self.warmup.network(group, 0), self.head.network(group, setting))
 
 
 def fit_latent(
@@ -69,7 +66,7 @@ def fit_latent(
         InputError: no hidden layer, so that there are no features but the rows themselves.
 
     Examples:
-        >>> import vicinal as vc
+        >>> import torch, vicinal as vc
         >>> x, y = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]]), torch.tensor([0, 0, 1, 1])
         >>> group = Group(x, y, n_classes=2, address={"seed": 0})
         >>> fit = fit_latent([group], Setting(vc.Mixup(), 0.1), [Setting(vc.GenLabel(), 0.1)], hidden=(4,))
@@ -81,34 +78,15 @@ def fit_latent(
     first = fit_stack(
         groups, [warmup], hidden=hidden, optimizer=optimizer, batch_size=batch_size, epochs=warmup_epochs, report=report
     )
-    networks = [first.network(g, 0).requires_grad_(False) for g in range(len(groups))]
-    encoders = [_encoder(network) for network in networks]
-    latent = [
-        replace(group, encode=encode, x_eval=None if group.x_eval is None else encode(group.x_eval))
-        for group, encode in zip(groups, encoders, strict=True)
-    ]
-    heads = []
-    for network in networks:
-        last = network.layers[-1]
-        head = MLP(last.in_features, last.out_features)  # type: ignore[arg-type]
-        head.layers[0].load_state_dict(last.state_dict())
-        heads.append(head)
+    networks = [first.network(g, 0) for g in range(len(groups))]
     second = fit_stack(
-        latent,
+        [encoded(group, network) for group, network in zip(groups, networks, strict=True)],
         settings,
         optimizer=optimizer,
         batch_size=batch_size,
         epochs=epochs,
         checkpoints=checkpoints,
-        initial=heads,
+        initial=[last_layer(network) for network in networks],
         report=report,
     )
     return LatentFit(first, second)
-
-
-def _encoder(network: MLP) -> Callable[[Tensor], Tensor]:
-    def encode(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            return network.features(x)
-
-    return encode

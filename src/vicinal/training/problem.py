@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from vicinal.core import Component
+from vicinal.training.objectives import Objective
 from vicinal.vicinity import BaseVicinity
 
-__all__ = ["Group", "Setting"]
+__all__ = ["Group", "Latent", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,34 @@ class Group:
     encode: Callable[[Tensor], Tensor] | None = None
 
 
+class Latent(Component):
+    """Warm a network up, then train its last layer alone on the features, which the densities describe (Algorithm 2).
+
+    The published code trains plainly for 20 of 100 epochs and then starts the last layer afresh, at the same learning rate.
+
+    Args:
+        vicinity: of the warm-up; default plain training.
+        share: of all epochs that the warm-up takes, in (0, 1).
+        keep_head: go on with the warm-up's last layer, instead of a fresh one.
+
+    Reference: J. Sohn et al. GenLabel: Mixup relabeling using generative models. ICML 2022. Section A.1.
+
+    Examples:
+        >>> Latent().split(100)
+        (20, 80)
+    """
+
+    def __init__(self, vicinity: BaseVicinity | None = None, share: float = 0.2, keep_head: bool = False) -> None:
+        self.vicinity = vicinity
+        self.share = share
+        self.keep_head = keep_head
+
+    def split(self, epochs: int) -> tuple[int, int]:
+        """Return the epochs of the warm-up and of the last layer, each at least 1."""
+        first = max(1, round(self.share * epochs))
+        return first, max(1, epochs - first)
+
+
 @dataclass(frozen=True)
 class Setting:
     """How one replica is trained.
@@ -51,9 +81,13 @@ class Setting:
         learning_rate: above 0.
         weight_decay: L2 penalty as in torch's optimisers.
         epochs: the epoch after which its weights are kept; None for the last.
+        objective: what the network is asked of the vicinity's points; None for cross entropy.
+        latent: how features are learned first, where the vicinity's labels are of features; None for the points themselves.
     """
 
     vicinity: BaseVicinity
     learning_rate: float = 0.01
     weight_decay: float = 0.0
     epochs: int | None = None
+    objective: Objective | None = None
+    latent: Latent | None = None

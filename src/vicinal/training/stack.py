@@ -4,44 +4,32 @@ A stack has S streams of R replicas each. A stream is a sequence of batches x (B
 label rows y_t (B, K); replica r of a stream aims at sum_t c_rt y_t. Cross entropy's gradient in the logits is
 w (softmax(z) - sum_t c_rt y_t): linear in the target, so no target is ever formed for a replica.
 
-    linear network:   grad_r = (w x)^T softmax(x W_r) - sum_t c_rt (w x)^T y_t
+    linear network:   grad_r = softmax(W_r x^T) (w x) - sum_t c_rt y_t^T (w x)
 
 The last products do not depend on the weights: they are taken for a whole block of batches at once. The weights of a stream's
-replicas lie side by side, W (S, D + 1, K, R), so a step is two matrix products and one softmax, whatever the number of
+replicas lie one below the other, W (S, R, K, D + 1), so a step is two matrix products and one softmax, whatever the number of
 settings.
 """
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from vicinal.networks import MLP
+from vicinal.training.optimizer import Optimizer
+from vicinal.training.perceptrons import backward, forward
 
-__all__ = ["LinearStack", "MLPStack", "Optimizer", "Stack", "make_stack"]
+__all__ = ["LinearStack", "MLPStack", "Stack"]
 
+LARGEST = 60.0
+"""Differences of scores beyond this make shares below 1e-26, which nothing sees, and soon numbers that are not normal, with
+which exp takes a hundred times as long, and a product of matrices thirty times."""
 
-@dataclass(frozen=True)
-class Optimizer:
-    """The update rule, as torch's `Adam` or `SGD` do it, with a learning rate and weight decay for every replica.
-
-    Attributes:
-        name: 'adam' (betas 0.9 and 0.999, eps 1e-8) or 'sgd'.
-        momentum: of SGD.
-        milestones: epochs after which the learning rate is multiplied by `decay`.
-        decay: see `milestones`.
-    """
-
-    name: str = "adam"
-    momentum: float = 0.9
-    milestones: tuple[int, ...] = ()
-    decay: float = 0.1
-
-    def scale(self, epoch: int) -> float:
-        """Return the factor on the learning rate in an epoch (counted from 0)."""
-        return self.decay ** sum(epoch >= milestone for milestone in self.milestones)
+_NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Stack(ABC):
@@ -56,20 +44,29 @@ class Stack(ABC):
     """
 
     parameters: list[Tensor]
-    replica_axes: tuple[int, int]
-    """Where the parameters keep streams and replicas."""
+    """Each (S, R, ...), a view of one vector."""
+    own: int
+    """How many of the parameters, the first, are the classifiers' own."""
 
     def __init__(
         self, networks: list[MLP], learning_rate: Tensor, weight_decay: Tensor, mixture: Tensor, optimizer: Optimizer
     ) -> None:
         self.mixture = mixture
         self.optimizer = optimizer
-        self.parameters = self._stack(networks, learning_rate.shape[1])
-        self.rates = [self._spread(learning_rate, p) for p in self.parameters]
-        self.decays = [self._spread(weight_decay, p) for p in self.parameters]
+        starts = self._stack(networks, learning_rate.shape[1])
+        # All parameters lie in one vector, so that an update is a few operations however many layers there are.
+        self.flat = torch.cat([start.flatten() for start in starts])
+        sizes = [start.numel() for start in starts]
+        self.own = len(starts)
+        self.parameters = [p.view_as(s) for p, s in zip(self.flat.split(sizes), starts, strict=True)]
+        self.rates, self.decays = (
+            torch.cat([self.spread(value, p).expand_as(p).flatten() for p in self.parameters])
+            for value in (learning_rate, weight_decay)
+        )
         self.decaying = bool(weight_decay.any())
-        self.first = [torch.zeros_like(p) for p in self.parameters]
-        self.second = [torch.zeros_like(p) for p in self.parameters] if optimizer.name == "adam" else []
+        self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        # Fresh memory at every step would cost more than the arithmetic.
+        self._gradient, self._root = torch.empty_like(self.flat), torch.empty_like(self.flat)
         self.steps = 0
 
     @abstractmethod
@@ -77,44 +74,48 @@ class Stack(ABC):
         """Lay out the parameters."""
 
     @abstractmethod
-    def prepare(self, x: Tensor, targets: Tensor, weight: Tensor) -> None:
-        """Take a block: x (M, S, B, D), targets (M, S, T, B, K), weight (M, S, B)."""
+    def prepare(self, x: Tensor, targets: Tensor, weight: Tensor, draws: Mapping[str, Tensor] = _NONE) -> None:
+        """Take a block: x (M, S, B, D), targets (M, S, T, B, K), weight (M, S, B), and an objective's draws."""
 
     @abstractmethod
     def gradients(self, step: int) -> list[Tensor]:
-        """Return the gradients at one step of the block, in the layout of the parameters."""
+        """Return the gradients at one step of the block, in the order of the parameters' numbers."""
 
     @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
         """Return logits (S, V, K, R) for x (S, V, D)."""
 
+    @property
     @abstractmethod
-    def network(self, stream: int, replica: int, parameters: list[Tensor]) -> MLP:
-        """Return one replica as a module, from parameters in the stack's layout."""
+    def activations(self) -> int:
+        """Numbers that evaluating one row takes at once."""
 
-    def _spread(self, value: Tensor, like: Tensor) -> Tensor:
-        """Reshape (S, R) so that it broadcasts over a parameter."""
-        shape = [1] * like.ndim
-        shape[self.replica_axes[0]], shape[self.replica_axes[1]] = value.shape
-        return value.reshape(shape)
+    @staticmethod
+    @abstractmethod
+    def network(parameters: Sequence[Tensor], stream: int, replica: int) -> MLP:
+        """Return one replica as a module, from the classifiers' parameters in the stack's layout."""
+
+    def spread(self, value: Tensor, like: Tensor) -> Tensor:
+        """Return (S, R) values in a shape that broadcasts over a parameter."""
+        return value.reshape(*value.shape, *[1] * (like.ndim - 2))
 
     def step(self, step: int, scale: float = 1.0) -> None:
         """Update every replica on one batch of the block; `scale` multiplies the learning rates."""
         self.steps += 1
-        for i, gradient in enumerate(self.gradients(step)):
-            parameter, first = self.parameters[i], self.first[i]
-            if self.decaying:
-                gradient.addcmul_(parameter, self.decays[i])
-            if self.optimizer.name == "adam":
-                second = self.second[i]
-                first.lerp_(gradient, 0.1)
-                second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-                denominator = second.sqrt().div_(math.sqrt(1 - 0.999**self.steps)).add_(1e-8)
-                update = torch.mul(first, self.rates[i], out=gradient)
-                parameter.addcdiv_(update, denominator, value=-scale / (1 - 0.9**self.steps))
-            else:
-                first.mul_(self.optimizer.momentum).add_(gradient)
-                parameter.addcmul_(first, self.rates[i], value=-scale)
+        gradient = torch.cat([g.view(-1) for g in self.gradients(step)], out=self._gradient)
+        if self.decaying:
+            gradient.addcmul_(self.flat, self.decays)
+        if self.optimizer.name == "adam":
+            self.first.lerp_(gradient, 0.1)
+            self.second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            # Both corrections are taken out of the fraction, which saves a pass over the parameters.
+            correction = math.sqrt(1 - 0.999**self.steps)
+            root = torch.sqrt(self.second, out=self._root).add_(1e-8 * correction)
+            update = torch.mul(self.first, self.rates, out=gradient)
+            self.flat.addcdiv_(update, root, value=-scale * correction / (1 - 0.9**self.steps))
+        else:
+            self.first.mul_(self.optimizer.momentum).add_(gradient)
+            self.flat.addcmul_(self.first, self.rates, value=-scale)
 
     def loss(self, x: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
         """Return the mean cross entropy of every replica on one batch, (S, R)."""
@@ -124,120 +125,118 @@ class Stack(ABC):
 
 
 class LinearStack(Stack):
-    """Logistic regressions: W (S, D + 1, K, R), the bias as the weight of a constant column."""
+    """Logistic regressions: W (S, R, K, D + 1), the bias as the weight of a constant column.
 
-    replica_axes = (0, 3)
+    A batch's rows come last in every product, (S, R K, B): softmax then runs over whole vectors of rows.
+    """
 
     def _stack(self, networks: list[MLP], replicas: int) -> list[Tensor]:
         starts = [list(network.parameters()) for network in networks]
-        start = torch.stack([torch.cat([weight.T, bias[None]]).detach() for weight, bias in starts])
-        return [start[..., None].expand(*start.shape, replicas).contiguous()]
+        start = torch.stack([torch.cat([weight, bias[:, None]], 1).detach() for weight, bias in starts])
+        return [start[:, None].repeat(1, replicas, 1, 1)]
 
-    def prepare(self, x: Tensor, targets: Tensor, weight: Tensor) -> None:
-        """Append the constant column, and take (w x)^T y_t for the whole block; see `Stack.prepare`."""
-        m, s, b, d = x.shape
+    def prepare(self, x: Tensor, targets: Tensor, weight: Tensor, draws: Mapping[str, Tensor] = _NONE) -> None:
+        """Append the constant column, and take y_t^T (w x) for the whole block; see `Stack.prepare`."""
+        m, s, b, _ = x.shape
         k = targets.shape[-1]
-        self.x = torch.cat([x, torch.ones_like(x[..., :1])], -1)
-        weighted = (self.x * weight[..., None]).transpose(2, 3)
+        x = torch.cat([x, torch.ones_like(x[..., :1])], -1)
+        self.weighted = x * weight[..., None]
+        self.x = x.transpose(2, 3).contiguous()
         # Two classes: softmax is a sigmoid of the difference, and the two gradients are opposite.
         aimed = targets[..., 1:] if k == 2 else targets
-        # Kinds of label lie side by side, so that one product serves all.
-        products = weighted @ aimed.permute(0, 1, 3, 4, 2).reshape(m, s, b, -1)
-        products = products.reshape(m, s, -1, targets.shape[2])  # (M, S, (D + 1) K, T)
-        self.aims = products
-        self.weighted = weighted.contiguous()
-        replicas = self.parameters[0].shape[-1]
-        # Buffers for every step: fresh memory would cost more than the arithmetic.
-        self._scores = x.new_empty(s, b, products.shape[2] // (d + 1) * replicas)
-        self._shares = torch.empty_like(self._scores)
+        # Kinds of label lie one below the other, so that one product serves all.
+        products = aimed.transpose(3, 4).reshape(m, s, -1, b) @ self.weighted
+        self.aims = products.view(m, s, targets.shape[2], -1)  # (M, S, T, K (D + 1))
+        self._shares = self.mixture.transpose(1, 2).contiguous()
+        # One buffer for every step: fresh memory would cost more than the arithmetic.
+        self._scores = x.new_empty(s, self._shares.shape[1] * aimed.shape[-1], b)
 
     def gradients(self, step: int) -> list[Tensor]:
         """Return the gradient; see `Stack.gradients`."""
         w = self.parameters[0]
-        s, d, k, r = w.shape
-        aim = torch.bmm(self.aims[step], self.mixture)
+        s, r, k, d = w.shape
+        aim = torch.bmm(self._shares, self.aims[step]).view(s, -1, d)
         if k == 2:
-            p = torch.bmm(self.x[step], w[:, :, 1] - w[:, :, 0], out=self._scores).sigmoid_()
-            up = torch.baddbmm(aim.view(s, d, r), self.weighted[step], p, beta=-1)
+            p = torch.bmm(w[:, :, 1] - w[:, :, 0], self.x[step], out=self._scores).clamp_(-LARGEST, LARGEST).sigmoid_()
+            up = torch.baddbmm(aim, p, self.weighted[step], beta=-1)
             return [torch.stack([-up, up], 2)]
-        scores = torch.bmm(self.x[step], w.view(s, d, k * r), out=self._scores)
-        p = torch.softmax(scores.view(s, -1, k, r), 2, out=self._shares.view(s, -1, k, r)).view(s, -1, k * r)
-        return [torch.baddbmm(aim.view(s, d, k * r), self.weighted[step], p, beta=-1).view(s, d, k, r)]
+        p = torch.bmm(w.view(s, r * k, d), self.x[step], out=self._scores).view(s, r, k, -1)
+        p.sub_(p.amax(2, keepdim=True)).clamp_(min=-LARGEST).exp_()
+        p.div_(p.sum(2, keepdim=True))
+        return [torch.baddbmm(aim, self._scores, self.weighted[step], beta=-1).view(s, r, k, d)]
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits; see `Stack.logits`."""
-        w = self.parameters[0]
-        s, _, k, r = w.shape
-        flat = torch.baddbmm(w[:, -1:].reshape(s, 1, k * r), x, w[:, :-1].reshape(s, -1, k * r))
-        return flat.view(s, -1, k, r)
+        w = self.parameters[0].flatten(1, 2)
+        flat = torch.baddbmm(w[..., -1:], w[..., :-1], x.transpose(1, 2))
+        return flat.view(len(x), *self.parameters[0].shape[1:3], -1).permute(0, 3, 2, 1)
 
-    def network(self, stream: int, replica: int, parameters: list[Tensor]) -> MLP:
+    @property
+    def activations(self) -> int:
+        """Return the number of outputs."""
+        return self.parameters[0][..., 0].numel()
+
+    @staticmethod
+    def network(parameters: Sequence[Tensor], stream: int, replica: int) -> MLP:
         """Return one replica; see `Stack.network`."""
-        w = parameters[0][stream, :, :, replica]
-        return MLP.from_parameters([w[:-1].T, w[-1]])
+        w = parameters[0][stream, replica]
+        return MLP.from_parameters([w[:, :-1], w[:, -1]])
 
 
 class MLPStack(Stack):
-    """Multi-layer perceptrons with ReLU: for every layer a weight (S, R, in, out) and a bias (S, R, 1, out)."""
+    """Multi-layer perceptrons with ReLU: for every layer a weight (S, R, out, in) and a bias (S, R, out, 1).
 
-    replica_axes = (0, 1)
+    Points stand in columns, (D, B): matrix products and softmax are quicker so where classes are few.
+    """
+
+    depth: int
+    """Layers of the classifiers, which come first among the parameters."""
 
     def _stack(self, networks: list[MLP], replicas: int) -> list[Tensor]:
+        self.depth = len(networks[0].layers)
         stacked = []
-        for i in range(len(networks[0].layers)):
-            for part in ("weight", "bias"):
-                start = torch.stack([getattr(network.layers[i], part).detach() for network in networks])
-                start = start.mT[:, None] if part == "weight" else start[:, None, None]
-                stacked.append(start.repeat(1, replicas, 1, 1))
+        for parts in zip(*[network.parameters() for network in networks], strict=True):
+            start = torch.stack([part.detach() for part in parts])[:, None]
+            stacked.append((start if start.ndim == 4 else start[..., None]).repeat(1, replicas, 1, 1))
         return stacked
 
-    def prepare(self, x: Tensor, targets: Tensor, weight: Tensor) -> None:
-        """Keep the block; see `Stack.prepare`."""
-        self.x, self.targets, self.weight = x, targets, weight
+    def prepare(self, x: Tensor, targets: Tensor, weight: Tensor, draws: Mapping[str, Tensor] = _NONE) -> None:
+        """Turn points and label rows into columns; see `Stack.prepare`."""
+        self.x, self.targets = x.mT.contiguous(), targets.mT.contiguous()
+        self.weight, self.draws = weight, draws
 
     def _forward(self, x: Tensor) -> list[Tensor]:
-        """Return the input and every layer's output, each (S * R, B, width)."""
-        s, r = self.parameters[0].shape[:2]
-        h = x[:, None].expand(s, r, *x.shape[1:]).reshape(s * r, *x.shape[1:])
-        outputs = [h]
-        for i in range(0, len(self.parameters), 2):
-            weight, bias = (p.flatten(0, 1) for p in self.parameters[i : i + 2])
-            h = torch.baddbmm(bias, h, weight)
-            if i + 2 < len(self.parameters):
-                h = h.relu_()
-            outputs.append(h)
-        return outputs
+        """Return the input x (S, D, B) for every replica and every layer's output, each (S * R, width, B)."""
+        h = x[:, None].expand(-1, self.parameters[0].shape[1], -1, -1).flatten(0, 1)
+        return forward([p.flatten(0, 1) for p in self.parameters[: 2 * self.depth]], h)
+
+    def _aim(self, step: int) -> Tensor:
+        """Return every replica's labels at one step, (S, R, K, B)."""
+        targets = self.targets[step]
+        aim = torch.bmm(self.mixture.mT, targets.flatten(2))
+        return aim.view(*aim.shape[:2], *targets.shape[2:])
 
     def gradients(self, step: int) -> list[Tensor]:
         """Return the gradients, by hand-written backpropagation; see `Stack.gradients`."""
         outputs = self._forward(self.x[step])
-        s, r = self.parameters[0].shape[:2]
-        targets, weight = self.targets[step], self.weight[step]
-        aim = torch.bmm(self.mixture.transpose(1, 2), targets.flatten(2)).view(s, r, *targets.shape[2:])
-        p = torch.softmax(outputs[-1], -1).view(s, r, *targets.shape[2:])
-        down = ((p - aim) * weight[:, None, :, None]).flatten(0, 1)
-        gradients: list[Tensor] = []
-        for i in reversed(range(0, len(self.parameters), 2)):
-            below = outputs[i // 2]
-            gradients = [torch.bmm(below.transpose(1, 2), down), down.sum(1, keepdim=True), *gradients]
-            if i:
-                down = torch.bmm(down, self.parameters[i].flatten(0, 1).transpose(1, 2)).mul_(below > 0)
-        return [g.view(p.shape) for g, p in zip(gradients, self.parameters, strict=True)]
+        aim = self._aim(step)
+        p = torch.softmax(outputs[-1], 1).view_as(aim)
+        down = ((p - aim) * self.weight[step][:, None, None]).flatten(0, 1)
+        gradients, _ = backward([p.flatten(0, 1) for p in self.parameters], outputs, down)
+        return gradients
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits; see `Stack.logits`."""
-        s, r = self.parameters[0].shape[:2]
-        return self._forward(x)[-1].view(s, r, x.shape[1], -1).permute(0, 2, 3, 1)
+        last = self._forward(x.mT)[-1]
+        return last.view(len(x), -1, *last.shape[1:]).permute(0, 3, 2, 1)
 
-    def network(self, stream: int, replica: int, parameters: list[Tensor]) -> MLP:
+    @property
+    def activations(self) -> int:
+        """Return the number of the widest layer's outputs."""
+        return max(bias.numel() for bias in self.parameters[1 : 2 * self.depth : 2])
+
+    @staticmethod
+    def network(parameters: Sequence[Tensor], stream: int, replica: int) -> MLP:
         """Return one replica; see `Stack.network`."""
         picked = [p[stream, replica] for p in parameters]
-        return MLP.from_parameters([p[0] if i % 2 else p.T for i, p in enumerate(picked)])
-
-
-def make_stack(
-    networks: list[MLP], learning_rate: Tensor, weight_decay: Tensor, mixture: Tensor, optimizer: Optimizer
-) -> Stack:
-    """Return the stack for the networks' depth."""
-    kind = LinearStack if len(networks[0].layers) == 1 else MLPStack
-    return kind(networks, learning_rate, weight_decay, mixture, optimizer)
+        return MLP.from_parameters([p[:, 0] if i % 2 else p for i, p in enumerate(picked)])
