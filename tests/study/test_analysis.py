@@ -312,3 +312,24 @@ def test_a_hundred_thousand_records_take_seconds() -> None:
 def test_no_torch_is_needed() -> None:
     code = "import sys, vicinal.study.analysis, vicinal.study.report, vicinal.study.export; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_published_number_on_one_split_is_weighed_against_that_splits_luck():
+    frame = pd.DataFrame(
+        {
+            "dataset": ["a", "b"],
+            "method": ["mixup", "mixup"],
+            "status": ["done", "done"],
+            "accuracy": [0.5, 0.5],
+            "accuracy_trials": [[0.49, 0.51], [0.49, 0.51]],
+            "fact_rows": [100, 10_000],
+        }
+    )
+    published = [{"dataset": name, "method": "mixup", "metric": "accuracy", "value": 60.0} for name in "ab"]
+    study = {"datasets": ["a", "b"], "methods": ["mixup"], "metrics": ["accuracy"], "published": published}
+    told = [row["explanation"] for row in analyse(frame, None, study | {"published_on": "one split"})["published"]]
+    # 30 rows at 60 %: sqrt(0.6 * 0.4 / 30) = 8.94 points.
+    assert "the luck of its 30 test rows, 8.94 points" in told[0]
+    assert "is enough to explain" in told[0]
+    assert "is not enough to explain" in told[1]
+    assert all("luck" not in row["explanation"] for row in analyse(frame, None, study)["published"])

@@ -146,6 +146,7 @@ def make_plan(
         "criterion": suite.criterion,
         "balanced": suite.balanced,
         "published": [dict(row) for row in suite.published if row.get("protocol", suite.protocol) == name],
+        "published_on": suite.published_on,
         "published_counts": [dict(row) for row in suite.published_counts],
         "best_of": None if suite.best_of is None else dict(suite.best_of),
         "attack": None if suite.attack is None else dict(suite.attack),

@@ -7,6 +7,7 @@
     criterion, balanced             subsets: training accuracy of the better density, smallest over largest class
     published, published_counts     files in `suites/published`: accuracies in percent (one file or several), and counts in
                                     percent of tables
+    published_on                    "one split" if the published trials share their test rows, or left out
     best_of                         a method made of several, the best on each table's test rows
     attack                          an attack on every trained network
     extends                         another suite, whose entries hold unless given here
@@ -50,6 +51,7 @@ class Suite:
     balanced: float | None = None
     published: tuple[Mapping[str, Any], ...] = ()
     published_counts: tuple[Mapping[str, Any], ...] = ()
+    published_on: str = ""
     best_of: Mapping[str, Any] | None = None
     attack: Mapping[str, Any] | None = None
     remarks: tuple[str, ...] = ()
@@ -128,6 +130,7 @@ def _of_folder(folder: Path) -> Suite:
         metrics=("accuracy", "log_loss"),
         criterion=standard.criterion,
         balanced=standard.balanced,
+        published_on=standard.published_on,
         published=tuple({**row, "protocol": "paper"} for row in standard.published if row["dataset"] in found),
     )
 

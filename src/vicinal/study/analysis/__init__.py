@@ -15,15 +15,13 @@ from vicinal.core.checks import InputError
 from vicinal.study.analysis._paired import counts, differences, increases
 from vicinal.study.analysis._published import published_counts, published_scores
 from vicinal.study.analysis._ranks import ranks
-from vicinal.study.analysis._scores import Array, Scores, read_scores
+from vicinal.study.analysis._scores import TEST_SIZE, Array, Scores, read_scores
 
 __all__ = ["SCHEMA", "analyse"]
 
 SCHEMA = 1
 FACTS = ("rows", "features", "classes", "balance", "family", "name")
 PROFILE = ("gaussian_train_accuracy", "kde_train_accuracy", "intrusion_rate")
-TEST_SIZE = 0.3
-"""Share of the rows that each trial holds out, where the study does not say."""
 
 
 def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vicinal.study.analysis._scores import LOWER_IS_BETTER, Scores
+from vicinal.study.analysis._scores import LOWER_IS_BETTER, TEST_SIZE, Scores
 
 __all__ = ["published_counts", "published_scores"]
 
@@ -52,6 +52,9 @@ def published_scores(scores: Scores, facts: pd.DataFrame, study: Mapping[str, An
             row["differs"] = bool(abs(ours - value) > 2 * np.hypot(std, row["published_std"] or 0.0) + 1e-9)
         if row["differs"]:
             row["explanation"] = _explanation(row, scale)
+            if study.get("published_on") == "one split" and metric not in LOWER_IS_BETTER:
+                rows = float(facts["rows"].get(row["dataset"], np.nan)) * float(study.get("test_size") or TEST_SIZE)
+                row["explanation"] += _luck(row, rows)
     return found
 
 
@@ -73,3 +76,15 @@ def _explanation(row: Mapping[str, Any], scale: float) -> str:
     text += f"{row['std'] / scale:.{digits}f} here, "
     text += "none published)" if theirs is None else f"{theirs / scale:.{digits}f} published)"
     return f"{text}. {row['note']}".strip() if row["note"] else f"{text}."
+
+
+def _luck(row: Mapping[str, Any], rows: float) -> str:
+    """What a share of so few test rows varies by: sqrt(p (1 - p) / n), which trials on one split do not show."""
+    if not rows >= 1:
+        return ""
+    luck = float(np.sqrt(row["published"] * (1 - row["published"]) / round(rows)))
+    enough = abs(row["difference"]) <= 2 * np.hypot(luck, row["std"])
+    return (
+        f" The published trials share one split: the luck of its {round(rows)} test rows, {100 * luck:.2f} points"
+        f" (standard deviation), is {'enough to explain the difference' if enough else 'not enough to explain it'}."
+    )
