@@ -202,7 +202,7 @@ def _say_missing(missing: list[dict[str, str]], console: Console) -> None:
     for entry in missing:
         reasons.setdefault(entry["why"], []).append(entry["id"])
     for why, names in reasons.items():
-        console.print(f"{len(names)} missing, {why}: {', '.join(names)}", markup=False)
+        console.print(f"{len(names)} missing, {why}: {', '.join(names)}", markup=False, soft_wrap=True)
 
 
 def _say_problems(store: Any, console: Console) -> None:
