@@ -212,6 +212,7 @@ def test_best_of_takes_the_better_member_and_is_not_compared_with_it() -> None:
     summary = analyse(frame, None, study)
     assert [data["scores"]["accuracy"]["best"]["mean"] for data in summary["datasets"]] == [0.7, 0.6]
     assert (summary["subject"], summary["baselines"]) == ("best", ["mixup"])
+    assert all("best" not in rank["methods"] and "best" not in rank["left_out"] for rank in summary["ranks"])
     fewer = analyse(frame, None, study | {"methods": ["mixup", "gm"]})
     assert fewer["methods"] == ["mixup", "gm"]
     assert fewer["subject"] is None

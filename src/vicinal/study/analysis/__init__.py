@@ -82,7 +82,7 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
     for metric in metrics:
         for key, member in subsets.items():
             label = {"metric": metric, "subset": key}
-            parts["ranks"].append(label | ranks(scores, metric, member))
+            parts["ranks"].append(label | ranks(scores, metric, member, best_of["name"]))
             if subject is None or not baselines:
                 continue
             for row in counts(scores, metric, subject, baselines, member, test_size):

@@ -15,7 +15,7 @@ PAIRWISE = 40
 """Most methods for which every pair is tested."""
 
 
-def ranks(scores: Scores, metric: str, member: Array) -> dict[str, Any]:
+def ranks(scores: Scores, metric: str, member: Array, composite: str | None = None) -> dict[str, Any]:
     """Return the mean ranks over the families of a subset, 1 the best, ties shared.
 
     Only data sets on which every compared method is done count; a method that is done on fewer than half of the data
@@ -24,18 +24,20 @@ def ranks(scores: Scores, metric: str, member: Array) -> dict[str, Any]:
 
         CD = q sqrt(k (k + 1) / (6 n))
 
-    with k methods, n families and q the 95 % quantile of the studentized range over sqrt(2).
+    with k methods, n families and q the 95 % quantile of the studentized range over sqrt(2). `composite` is made of other
+    methods and has no rank of its own.
     """
-    values = scores.mean[metric][member]
+    values = scores.mean[metric][member][:, [name != composite for name in scores.methods]]
+    methods = [name for name in scores.methods if name != composite]
     known = np.isfinite(values)
     some = known.any(axis=1)
-    kept = known[some].mean(axis=0) >= 0.5 if some.any() else np.zeros(len(scores.methods), dtype=bool)
+    kept = known[some].mean(axis=0) >= 0.5 if some.any() else np.zeros(len(methods), dtype=bool)
     complete = known[:, kept].all(axis=1) & some
-    names = [name for name, keep in zip(scores.methods, kept, strict=True) if keep]
+    names = [name for name, keep in zip(methods, kept, strict=True) if keep]
     found: dict[str, Any] = {
         "datasets": int(complete.sum()),
         "families": 0,
-        "left_out": [name for name, keep in zip(scores.methods, kept, strict=True) if not keep],
+        "left_out": [name for name, keep in zip(methods, kept, strict=True) if not keep],
         "methods": {},
         "friedman": None,
         "critical_difference": None,
