@@ -11,7 +11,8 @@ from sklearn.metrics import accuracy_score
 from vicinal.core import InputError
 from vicinal.data import SYNTHETIC
 from vicinal.study.compare import compare
-from vicinal.study.methods import DEFAULT_METHODS, METHODS, method_families, read_methods
+from vicinal.study.families import method_families
+from vicinal.study.methods import DEFAULT_METHODS, METHODS, read_methods
 from vicinal.study.protocol import Protocol, read_protocol
 from vicinal.study.report import render
 from vicinal.study.summary import summarize

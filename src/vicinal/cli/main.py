@@ -120,9 +120,9 @@ def compare_command(
     from vicinal.study.summary import summarize  # noqa: PLC0415
     from vicinal.study.trials import read_problem  # noqa: PLC0415
 
-    chosen = read_methods(methods)
     problem = read_problem(source, target)
     plan = read_protocol(protocol, network, problem.name if problem.synthetic else None, folds, keep, scale)
+    chosen = read_methods(methods, plan.network)
     for path in (json_file, report):
         _check_writable(path)
     # What a person reads goes to stderr where stdout carries JSON.

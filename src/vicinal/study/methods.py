@@ -24,7 +24,7 @@ from vicinal.vicinity import (
     Vicinity,
 )
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "Candidate", "Method", "densities_of", "method_families", "read_methods"]
+__all__ = ["DEFAULT_METHODS", "METHODS", "Candidate", "Method", "densities_of", "read_methods"]
 
 
 @dataclass(frozen=True)
@@ -257,23 +257,3 @@ def read_methods(names: str | Sequence[str] | None, network: str | None = None) 
     if not found:
         raise InputError("`methods` names none; `vicinal methods` lists them.")
     return found
-
-
-def method_families(methods: Sequence[Method], protocol: Protocol) -> list[list[Method]]:
-    """Group methods that share candidates, directly or through others, since shared ones are trained but once.
-
-    Families stand in the order of their first methods, and methods in the order given.
-
-    Examples:
-        >>> from vicinal.study.protocol import read_protocol
-        >>> families = method_families(read_methods("genlabel,mixup,genlabel-kde"), read_protocol("paper"))
-        >>> [[method.name for method in family] for family in families]
-        [['genlabel', 'genlabel-kde'], ['mixup']]
-    """
-    families: list[tuple[list[int], set[tuple[str | None, ...]]]] = []
-    for i, method in enumerate(methods):
-        keys = {candidate.key() for candidate in method.candidates(protocol)} if method.candidates else set()
-        kin = [family for family in families if family[1] & keys]
-        families = [family for family in families if family not in kin]
-        families.append(([n for numbers, _ in kin for n in numbers] + [i], keys.union(*(known for _, known in kin))))
-    return [[methods[i] for i in sorted(numbers)] for numbers, _ in sorted(families, key=lambda family: min(family[0]))]

@@ -28,9 +28,10 @@ class AdaMixup(Objective):
     real, and the policy goes where D recognises its points as mixed, that is, off the manifold of the data. x2 and x3 are random
     orders of the batch x1, so that the terms of real rows come to 2 CE(H(x1), y1) + 3 CE(D(x1), real).
 
-    This is the form for tables of section E.2 of the GenLabel paper. Its published code gives the policy's layers no
-    activation and makes D one linear layer, which can't tell a mixed point from the real ones around it:
-    `AdaMixup(discriminator=(), activation="none")`.
+    This is the form for tables of section E.2 of the GenLabel paper, which says nothing of the networks. Its published code has
+    100 units and no activation in the policy's layers, and makes D one linear layer, which can't tell a mixed point from the real
+    ones around it: `AdaMixup((100, 100), (), "none")`. A policy of 32 units collapses to lam in {0, 1} less often than one of
+    100, and takes a third of the time.
 
     Args:
         policy: widths of the policy network's hidden layers.
@@ -50,7 +51,7 @@ class AdaMixup(Objective):
     """
 
     def __init__(
-        self, policy: Sequence[int] = (100, 100), discriminator: Sequence[int] = (100,), activation: str = "relu"
+        self, policy: Sequence[int] = (32, 32), discriminator: Sequence[int] = (100,), activation: str = "relu"
     ) -> None:
         self.policy = policy
         self.discriminator = discriminator
