@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from measure import print_facts, print_table
 from paper_protocol import GAMMAS, RATES, Fold, one_by_one
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from vicinal.study.compare import compare
@@ -95,11 +96,13 @@ def run_tables(paths: Sequence[Path], methods: Sequence[str], trials: int, worke
 
 
 def draw_fold(problem: Problem, trials: int, draw: random.Random) -> Fold:
-    """Return a random fold of a random trial."""
+    """Return a random fold of a random trial, its features standardised."""
     trial = problem.trial(draw.randrange(trials), 0, read_protocol("paper").test_size)
     folds = list(split_folds(trial.y, read_protocol("paper").folds, trial.number))
     train, held_out = draw.choice(folds)
-    return Fold(trial.x[train], trial.y[train], trial.x[held_out], trial.y[held_out])
+    scaler = StandardScaler().fit(trial.x[train])
+    x, x_eval = (scaler.transform(trial.x[part]) for part in (train, held_out))
+    return Fold(x, trial.y[train], x_eval, trial.y[held_out])
 
 
 def plain_seconds(problems: Sequence[Problem], method: str, options: argparse.Namespace) -> tuple[float, float]:
