@@ -91,7 +91,8 @@ def read_protocol(
 
     Features are standardised by the training rows. Neither the text nor the published code says so, but the published numbers do:
     in the study genlabel/table2, mixup on OpenML's table 18, whose features reach 17,572, has 72.0 % standardised and 38.7 % raw
-    (published: 72.9), without intrusion 73.4 % and 37.9 % (73.7); on 307 mixup has 54.1 % and 51.7 % (54.4). `scale=False` leaves them raw.
+    (published: 72.9), without intrusion 73.4 % and 37.9 % (73.7); on 307 mixup has 54.1 % and 51.7 %
+    (54.4). `scale=False` leaves them raw.
 
     'paper' on synthetic problems is Table 10 and section E.1. Section E.2's best epoch is `keep='best'`; the default is the
     last one, since that is what the published code keeps and what Table 1 shows: mixup on four circles has 57 % after the
