@@ -143,11 +143,17 @@ def compare_command(
 
 @app.command("methods")
 def methods_command() -> None:
-    """List the methods that `compare` knows."""
+    """List the methods that `compare` and studies know."""
     from vicinal.cli.terminal import two_columns  # noqa: PLC0415
     from vicinal.study.methods import METHODS  # noqa: PLC0415
 
-    two_columns({m.name: f"{m.summary} ({m.reference})" for m in METHODS.values()})
+    words = {
+        m.name: f"{m.summary} ({m.reference})"
+        + "; needs hidden layers" * m.hidden
+        + "; runs where it is named" * (not m.default)
+        for m in METHODS.values()
+    }
+    two_columns(words)
 
 
 @app.command("tables")

@@ -1,4 +1,4 @@
-"""The vicinities that `VicinalClassifierCV` tries by default.
+"""The vicinities and densities that `VicinalClassifierCV` tries by default.
 
 They were designed on half of 86 families of open tables (`benchmarks/no_harm.py` reports the other half): what greedy
 selection on out-of-fold predictions took most often.
@@ -11,13 +11,23 @@ from vicinal.labeling import PosteriorLabels
 from vicinal.mixing import Fixed, NoMixer
 from vicinal.vicinity import BaseVicinity, GenLabel, Mixup, Vanilla, Vicinity
 
-__all__ = ["default_candidates"]
+__all__ = ["default_candidates", "default_densities"]
 
 LABEL_ROWS = 500
 """Rows of a class that the default KDE keeps: labels cost rows times this, so a fit's time grows with rows, not their square."""
 
 SHRINKAGE = 0.1
 """Of the default Gaussians' covariances."""
+
+
+def default_densities() -> list[Density]:
+    """Return three densities: Gaussians with one covariance and with one a class, and kernel density estimates.
+
+    Examples:
+        >>> len(default_densities())
+        3
+    """
+    return [Gaussian("tied", SHRINKAGE), Gaussian("full", SHRINKAGE), KDE(max_rows=LABEL_ROWS)]
 
 
 def default_candidates() -> list[BaseVicinity]:
@@ -31,7 +41,7 @@ def default_candidates() -> list[BaseVicinity]:
         >>> len(default_candidates())
         8
     """
-    tied, full, kde = Gaussian("tied", SHRINKAGE), Gaussian("full", SHRINKAGE), KDE(max_rows=LABEL_ROWS)
+    tied, full, kde = default_densities()
     return [
         Vanilla(),
         Mixup(),

@@ -3,6 +3,7 @@
 All settings x folds are trained in one stacked run, which has the out-of-fold predictions of every network at every checkpoint
 for nothing. A pick among them is noisy on small tables, and where classes are all but separable every soft label hurts; a
 mixture of a few, selected greedily on those predictions, leans on whatever helps and on plain training where nothing does.
+The densities behind the labels are among what it may lean on, as classifiers by Bayes' rule.
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from vicinal.core import check_device, check_in, check_number, seed_at
+from vicinal.densities import Density
 from vicinal.estimators.base import ProbabilityClassifier
-from vicinal.estimators.candidates import default_candidates
+from vicinal.estimators.candidates import default_candidates, default_densities
 from vicinal.estimators.classifier import AUTO_STEPS, auto_epochs
+from vicinal.estimators.posteriors import fit_density, held_out_posteriors, mix_posteriors
 from vicinal.estimators.rows import Rows, canonical, read_features, read_rows, seed_of
 from vicinal.networks import MLP
 from vicinal.training import (
@@ -64,7 +67,7 @@ class VicinalClassifierCV(ProbabilityClassifier):
     All candidates x learning rates x weight decays x folds are trained at once, with the same folds, initial weights, order
     and pairs. Members of the mixture, each a setting and a number of epochs, are selected greedily by the out-of-fold loss of
     the mixture (`vicinal.training.select_ensemble`); each predicts the mean of its folds' networks and, with hidden layers, of
-    three more that are trained on all rows from other starts.
+    three more that are trained on all rows from other starts. Class-conditional densities may be members too.
 
     Args:
         candidates: vicinities to choose among; default those of `vicinal.estimators.candidates`.
@@ -83,12 +86,16 @@ class VicinalClassifierCV(ProbabilityClassifier):
         standardize: scale features by the training rows.
         device: where to train; predictions are made on the CPU.
         random_state: seed of folds, initial weights, order, pairs and ratios.
+        densities: those whose posteriors may be members of the mixture; default those of `vicinal.estimators.candidates`, or none
+            where `candidates` are given.
 
     Attributes:
         classes_: (K,) labels in order. n_features_in_: D. feature_names_in_: (D,) where X had names.
-        members_: dict of arrays, one entry per member: 'candidate', 'learning_rate', 'weight_decay', 'epochs', 'weight'.
-        best_vicinity_: the candidate of the heaviest member. best_params_: that member's candidate (by number), learning
-            rate, weight decay and epochs.
+        members_: dict of arrays, one entry per trained member: 'candidate', 'learning_rate', 'weight_decay', 'epochs', 'weight'.
+        densities_: the densities that are members, fitted to all rows. density_weight_: (G,) their weights, which with those of
+            `members_` sum to one.
+        best_vicinity_: the candidate of the heaviest trained member, or of the best setting where there is none.
+            best_params_: its candidate (by number), learning rate, weight decay and epochs.
         best_score_: mean held-out score of what was selected (for log loss, lower is better).
         cv_results_: dict of arrays, one entry per setting: 'candidate', 'learning_rate', 'weight_decay', 'epochs',
             'mean_log_loss', 'std_log_loss', 'mean_accuracy', 'std_accuracy' at its best checkpoint, and 'weight' in the
@@ -119,6 +126,7 @@ class VicinalClassifierCV(ProbabilityClassifier):
         standardize: bool = True,
         device: str = "cpu",
         random_state: Any = None,
+        densities: Sequence[Density] | None = None,
     ) -> None:
         self.candidates = candidates
         self.learning_rates = learning_rates
@@ -132,6 +140,7 @@ class VicinalClassifierCV(ProbabilityClassifier):
         self.standardize = standardize
         self.device = device
         self.random_state = random_state
+        self.densities = densities
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Choose and train on rows X (N, D) and labels y (N,).
@@ -172,12 +181,16 @@ class VicinalClassifierCV(ProbabilityClassifier):
         how: dict[str, Any] = {"hidden": self.hidden, "batch_size": self.batch_size, "optimizer": Optimizer()}
         trials = fit_stack(groups, settings, epochs=epochs, checkpoints=points, keep_predictions=hedge, **how)
         scores = trials.log_loss if self.scoring == "log_loss" else 1 - trials.accuracy
-        share = np.zeros(scores.shape[1:])
+        share, generative = np.zeros(scores.shape[1:]), np.zeros(0)
+        densities = default_densities() if self.densities is None and self.candidates is None else self.densities or []
         if hedge:
             label, weight = (np.concatenate([getattr(out, name) for out in held_out]) for name in ("y", "weight"))
             library = np.concatenate(trials.predictions, 2).reshape(share.size, len(label), k)
+            if densities:
+                library = np.concatenate([library, held_out_posteriors(densities, groups).cpu().numpy()])
             bags = seed_at(seed=seed, purpose="bags")
             flat, loss = select_ensemble(library, label, weight, scoring=self.scoring, seed=bags)
+            flat, generative = np.split(flat, [share.size])
             share, refits = flat.reshape(share.shape), REFITS if len(self.hidden) else 0
         else:
             best = choose(scores, [plainness(s.vicinity) for s in settings])
@@ -186,11 +199,17 @@ class VicinalClassifierCV(ProbabilityClassifier):
         trained_on += [rows] * refits
         groups += [self._group(rows, {"seed": seed, "refit": i}) for i in range(refits)]
         chosen = np.argwhere(share > 0)
+        if not len(chosen):  # densities alone: the best setting is trained to be shown, and has no say
+            chosen = np.argwhere(scores.mean(0) == np.nanmin(scores.mean(0)))[:1]
         members = [replace(settings[r], epochs=points[c]) for r, c in chosen]
         final = fit_stack(groups, members, epochs=max(points[c] for _, c in chosen), **how)
         networks = [[final.network(g, m) for m in range(len(members))] for g in range(len(groups))]
         self._keep(networks, trained_on, rows, share[tuple(chosen.T)])
-        self._report(trials, scores, grid, points, share)
+        whole = self._group(rows, {"seed": seed})
+        picked = np.flatnonzero(generative)
+        self.densities_ = [fit_density(densities[i], whole).to("cpu") for i in picked]
+        self.density_weight_ = generative[picked]
+        self._report(trials, scores, grid, points, share, chosen)
         self.best_score_ = loss if self.scoring == "log_loss" else 1 - loss
         self.best_vicinity_ = candidates[self.best_params_["candidate"]]
         return self
@@ -200,7 +219,8 @@ class VicinalClassifierCV(ProbabilityClassifier):
         check_is_fitted(self, "parameters_")
         X = read_features(self, X)
         z = torch.as_tensor((X - self.mean_) / self.scale_, dtype=self.parameters_[0].dtype)
-        result: np.ndarray = predict_ensemble(self.parameters_, self.weight_, z).numpy()
+        networks = predict_ensemble(self.parameters_, self.weight_, z)
+        result: np.ndarray = (networks + mix_posteriors(self.densities_, self.density_weight_, z)).numpy()
         return result
 
     def _split(self, read: Rows, rows: Rows, seed: int) -> list[tuple[Rows, Rows]]:
@@ -243,6 +263,7 @@ class VicinalClassifierCV(ProbabilityClassifier):
         grid: list[tuple[int, float, float]],
         points: tuple[int, ...],
         share: np.ndarray,
+        chosen: np.ndarray,
     ) -> None:
         """Say what was tried and what was taken."""
         columns = dict(
@@ -254,7 +275,7 @@ class VicinalClassifierCV(ProbabilityClassifier):
             picked = np.take_along_axis(values, at[None, :, None], 2)[..., 0]
             results[f"mean_{name}"], results[f"std_{name}"] = picked.mean(0), picked.std(0)
         self.cv_results_ = results
-        r, c = np.nonzero(share)
+        r, c = chosen.T
         self.members_ = {name: values[r] for name, values in columns.items()}
         self.members_ |= {"epochs": np.array(points)[c], "weight": share[r, c]}
         heaviest = int(share[r, c].argmax())

@@ -16,8 +16,8 @@ from vicinal.study.trials import Problem, Trial
 
 __all__ = ["Comparison", "Outcome", "compare"]
 
-PORTION = 1e8
-"""Weights times rows times epochs that one stacked run may come to (a second or two) before trials are run one by one."""
+PORTION = 1e9
+"""Weights times rows times epochs that one stacked run may come to (seconds) before trials are run one by one."""
 
 
 def compare(

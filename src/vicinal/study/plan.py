@@ -10,6 +10,7 @@ import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import vicinal
@@ -127,7 +128,7 @@ def make_plan(
         units.append(Unit("profile", source, (profile,), 1e-6 * problem.rows**2))
         for family in method_families(chosen, plan):
             axes = [replace(profile, kind="scores", method=m.name, options={**said, **attack}) for m in family]
-            units.append(Unit("scores", source, tuple(axes), _cost(problem, family, plan)))
+            units.append(Unit("scores", source, tuple(axes), _cost(problem, family, plan, count)))
     manifest = {
         "schema": 1,
         "suite": suite.name,
@@ -194,12 +195,13 @@ def _fingerprint(problem: Problem) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _cost(problem: Problem, family: Sequence[Method], protocol: Protocol) -> float:
-    """Guess the seconds of a unit of five trials on one core."""
+def _cost(problem: Problem, family: Sequence[Method], protocol: Protocol, trials: int) -> float:
+    """Guess the seconds of a unit on one core: batches, by the weights they move, and pairs of mixed points and rows."""
+    candidates = [c for m in family if m.candidates for c in m.candidates(protocol)]
+    distinct = {c.key(): c for c in candidates}.values()
     n, d, k = problem.rows, problem.features, len(problem.labels)
-    names = " ".join(method.name for method in family)
-    replicas: int = len(protocol.learning_rates) * sum(len(m.candidates(protocol)) for m in family if m.candidates)
-    hidden: float = sum(protocol.hidden) + 1
-    pairs = n * n * (d + 8) * any(word in names for word in ("kde", "knn", "intrusion", "genlabel"))
-    linear = 3e-6 * n * k * (d + 8) * hidden * float(replicas) ** 0.8
-    return float(0.2 + linear + 1e-7 * pairs)
+    inner = sum(a * b for a, b in pairwise([d, *protocol.hidden, k]))
+    weights = len(protocol.learning_rates) * sum(inner + c.own_weights(d) for c in distinct)
+    rows = n * protocol.epochs(n) * (max(1, protocol.folds) + 1) * trials * (1 - protocol.test_size)
+    met = n * any(word in c.key()[0] for c in distinct for word in ("KDE", "KNN", "ManifoldIntrusion"))
+    return float(0.2 + 3e-10 * rows * (weights + 1000) + 5e-11 * rows * met * (d + 8))
