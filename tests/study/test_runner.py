@@ -212,6 +212,19 @@ def test_two_runs_on_one_folder_share_the_work(client, plan, tmp_path):
     assert (tally.done, tally.left, tally.conflicts) == (8, 0, ())
 
 
+def test_a_method_added_later_leaves_its_familys_records_alone(client, tmp_path):
+    """GenLabel's candidates hold mixup's, so they are trained together, and companions move the last bits."""
+    suite = Suite("tiny", "Tiny", ("iris",), ("mixup",), protocol="paper", trials=1)
+    run_plan(make_plan(suite, Catalogue(None)), Store(tmp_path), client)
+    (first,) = tmp_path.glob("records/iris/mixup*")
+    text = first.read_bytes()
+    more = make_plan(suite, Catalogue(None), methods=["mixup", "genlabel-gaussian"])
+    assert [len(unit.axes) for unit in more.units if unit.kind == "scores"] == [2]
+    tally = run_plan(more, Store(tmp_path), client)
+    assert (tally.done, tally.failed, tally.left, tally.conflicts) == (3, 0, 0, ())
+    assert first.read_bytes() == text
+
+
 def test_progress_counts_to_the_end(client, plan, tmp_path):
     told = []
     run_plan(plan, Store(tmp_path), client, tell=told.append)

@@ -21,9 +21,9 @@ def method_families(methods: Sequence[Method], protocol: Protocol) -> list[list[
     Examples:
         >>> from vicinal.study.methods import read_methods
         >>> from vicinal.study.protocol import read_protocol
-        >>> found = method_families(read_methods("genlabel-kde,mixup,genlabel,genlabel-gaussian"), read_protocol("paper"))
+        >>> found = method_families(read_methods("genlabel-kde,vanilla,genlabel,genlabel-gaussian"), read_protocol("paper"))
         >>> [[method.name for method in family] for family in found]
-        [['genlabel-kde', 'genlabel', 'genlabel-gaussian'], ['mixup']]
+        [['genlabel-kde', 'genlabel', 'genlabel-gaussian'], ['vanilla']]
     """
     families: list[tuple[list[Method], set[tuple[str | None, ...]]]] = []
     for method in methods:

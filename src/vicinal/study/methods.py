@@ -46,8 +46,10 @@ class Candidate:
         return Setting(self.vicinity, learning_rate, weight_decay, objective=self.objective, latent=self.latent)
 
     def key(self) -> tuple[str | None, ...]:
-        """Return what two candidates share if they train the same."""
-        return tuple(None if part is None else part.key() for part in (self.vicinity, self.objective, self.latent))
+        """Return what two candidates share if they train the same: GenLabel with gamma 0 is mixup."""
+        labels = [(share, labeler.key()) for share, labeler in self.vicinity.terms()]
+        rest = (None if part is None else part.key() for part in (self.objective, self.latent))
+        return (self.vicinity.mixing_key(), str(labels), *rest)
 
     def own_weights(self, n_features: int) -> int:
         """Return how many weights the objective's own networks have."""

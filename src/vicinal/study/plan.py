@@ -203,5 +203,5 @@ def _cost(problem: Problem, family: Sequence[Method], protocol: Protocol, trials
     inner = sum(a * b for a, b in pairwise([d, *protocol.hidden, k]))
     weights = len(protocol.learning_rates) * sum(inner + c.own_weights(d) for c in distinct)
     rows = n * protocol.epochs(n) * (max(1, protocol.folds) + 1) * trials * (1 - protocol.test_size)
-    met = n * any(word in c.key()[0] for c in distinct for word in ("KDE", "KNN", "ManifoldIntrusion"))
-    return float(0.2 + 3e-10 * rows * (weights + 1000) + 5e-11 * rows * met * (d + 8))
+    met = n * any(word in str(c.key()) for c in distinct for word in ("KDE", "KNN", "ManifoldIntrusion"))
+    return float(0.2 + 3e-10 * rows * (weights + 1000) + 3e-11 * rows * met * (d + 8))

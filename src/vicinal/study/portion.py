@@ -42,10 +42,9 @@ class Portion:
         self.methods = [m for m in result.methods if m.candidates is not None]
         self.epochs = self.protocol.epochs(len(trials[0].x))
         self.points = self.protocol.tried(len(trials[0].x))
-        # Methods share candidates (genlabel's are those of genlabel-kde): each is trained once.
+        # Methods share candidates (genlabel's are those of genlabel-kde): each is trained once, and each method has its own words.
         self.settings: list[Setting] = []
-        self.described: list[dict[str, Any]] = []
-        self.own: dict[str, list[int]] = {}
+        self.own: dict[str, dict[int, dict[str, Any]]] = {method.name: {} for method in self.methods}
         index: dict[tuple[Any, float], int] = {}
         for method in self.methods:
             assert method.candidates is not None  # noqa: S101 - for the type checker
@@ -55,8 +54,7 @@ class Portion:
                     if key not in index:
                         index[key] = len(self.settings)
                         self.settings.append(candidate.setting(rate, self.protocol.weight_decay))
-                        self.described.append({"learning_rate": rate, **candidate.described})
-                    self.own.setdefault(method.name, []).append(index[key])
+                    self.own[method.name].setdefault(index[key], {"learning_rate": rate, **candidate.described})
 
     def run(self) -> None:
         """Choose, train and test; add to the outcomes only once all of it is done."""
@@ -92,7 +90,7 @@ class Portion:
         start = 0
         for groups in chosen_on:
             part = scores[start : start + len(groups)]
-            picks.append([self._choose(part, self.own[m.name]) for m in self.methods])
+            picks.append([self._choose(part, list(self.own[m.name])) for m in self.methods])
             start += len(groups)
         final = search
         if protocol.folds:
@@ -106,7 +104,7 @@ class Portion:
                 r, c = picks[t][m]
                 network = final.network(t, m if protocol.folds else r)
                 rows = self._test_rows(trial, whole[t] if protocol.folds else group)
-                selected = {**self.described[r], "epochs": self.points[c]}
+                selected = {**self.own[method.name][r], "epochs": self.points[c]}
                 found.append((method, trial, _test(network, rows, selected)))
         return found
 
@@ -155,7 +153,7 @@ class Portion:
     def _share_seconds(self, search: Fit, final: Fit) -> None:
         """Give each method its share; a setting that several methods use counts for each, as if they ran alone."""
         for m, method in enumerate(self.methods):
-            spent = search.seconds[:, self.own[method.name]].sum()
+            spent = search.seconds[:, list(self.own[method.name])].sum()
             if self.protocol.folds:
                 spent += final.seconds[:, m].sum()
             self.result.outcomes[method.name].seconds += float(spent)

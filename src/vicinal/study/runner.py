@@ -61,6 +61,8 @@ def local_cluster(workers: int) -> Iterator[Any]:
         "distributed.worker.profile.enabled": False,
         "distributed.logging.distributed": "critical",
         # dask would have workers give back freed memory at once, and fresh memory costs a third of the training.
+        "distributed.admin.tick.interval": "1s",
+        "distributed.worker.memory.monitor-interval": "1s",
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     }
     with (
@@ -174,6 +176,7 @@ class _Run:
         self.distributed = require("distributed", "study")
         self.started = time.monotonic()
         self.counts = Counter[str]()
+        self.stored: set[str] = set()
         self.suspects: deque[Unit] = deque()
         self.writers = ThreadPoolExecutor(WRITERS)
         self.writing: deque[tuple[Unit, list[tuple[dict[str, Any], Future[Conflict | None]]]]] = deque()
@@ -188,7 +191,8 @@ class _Run:
         finished = {"done"} if retry_failed else {"done", "failed"}
         queue = deque(u for u in self.plan.units if any(states.get(key) not in finished for key in u.keys))
         self.to_spend = sum(unit.cost for unit in queue)
-        for key in {key for unit in queue for key in unit.keys} & states.keys():
+        self.stored = {key for key, state in states.items() if state == "done"}
+        for key in {key for unit in queue for key in unit.keys} & states.keys() - self.stored:
             del states[key]
         self.counts = Counter(states.values())
         flying: dict[Any, tuple[Unit, bool]] = {}
@@ -254,6 +258,8 @@ class _Run:
                 )
             else:
                 records = failed_records(unit, error)
+            # A unit is run anew when a method of its family is: what is stored stays, for companions move the last bits.
+            records = [record for record in records if record["key"] not in self.stored]
             self.writing.append((unit, [(record, self.writers.submit(self.store.write, record)) for record in records]))
 
     def _settle(self, wait: bool) -> None:
@@ -264,7 +270,7 @@ class _Run:
             self._count(unit, {record["key"]: record["status"] for record, _ in writes})
 
     def _count(self, unit: Unit, states: dict[str, str]) -> None:
-        self.counts.update(states.values())
+        self.counts.update(state for key, state in states.items() if key not in self.stored)
         self.spent += unit.cost
         if self.tell is not None:
             self.tell(self._tally())

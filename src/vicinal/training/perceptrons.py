@@ -37,7 +37,7 @@ def backward(
     outputs: Sequence[Tensor],
     down: Tensor,
     activation: bool = True,
-    to_input: bool = False,
+    to_input: int = 0,
 ) -> tuple[list[Tensor], Tensor]:
     """Return the gradients in the parameters, and that in the input if asked.
 
@@ -46,14 +46,14 @@ def backward(
         outputs: what it returned.
         down: (N, out, B) the gradient in the last layer's output before its ReLU, if it has one.
         activation: as of `forward`.
-        to_input: whether the gradient in the input is asked for.
+        to_input: the gradient in this many of the input's first columns is asked for.
     """
     gradients: list[Tensor] = []
     for i in reversed(range(0, len(parameters), 2)):
         below = outputs[i // 2]
         gradients = [torch.bmm(down, below.mT), down.sum(2, keepdim=True), *gradients]
         if i or to_input:
-            down = torch.bmm(parameters[i].mT, down)
+            down = torch.bmm(parameters[i].mT, down if i else down[..., :to_input])
         if i and activation:
             # Zero where ReLU was: one pass, where a product with (below > 0) takes three.
             torch.ops.aten.threshold_backward.grad_input(down, below, 0, grad_input=down)
@@ -109,5 +109,5 @@ class _Layers(torch.autograd.Function):
         outputs, parameters = ctx.saved_tensors[: ctx.depth], ctx.saved_tensors[ctx.depth :]
         above = torch.ops.aten.threshold_backward(down[0], outputs[-1], 0) if ctx.rectified else down[0]
         to_input = ctx.needs_input_grad[0]
-        gradients, x = backward(parameters, outputs, above, ctx.activation, to_input)
+        gradients, x = backward(parameters, outputs, above, ctx.activation, above.shape[-1] if to_input else 0)
         return (x if to_input else None, None, None, *gradients)

@@ -101,17 +101,15 @@ class AdaMixup(Objective):
         log_p = torch.log_softmax(classed[-1], 1)
 
         down = log_p.exp().sub_(torch.cat([torch.lerp(y_b, y, lam), y], 2)).mul_(torch.cat([weight, 2 * weight], 2))
-        of_classifier, to_points = backward(classifier, classed, down, to_input=True)
+        of_classifier, to_mixed = backward(classifier, classed, down, to_input=b)
         down = torch.softmax(judged[-1], 1)
         down[:, MIXED, :b] -= 1
         down[:, REAL, b:] -= 1
         down.mul_(torch.cat([weight, 3 * weight], 2))
-        of_discriminator, more = backward(discriminator, judged, down, relu, to_input=True)
+        of_discriminator, more = backward(discriminator, judged, down, relu, to_input=b)
 
-        to_mixed = to_points[..., :b] + more[..., :b]
-        to_lam = (to_mixed * (x - x_b)).sum(1, keepdim=True) - weight * ((y - y_b) * log_p[..., :b]).sum(
-            1, keepdim=True
-        )
+        slope = weight * ((y - y_b) * log_p[..., :b]).sum(1, keepdim=True)
+        to_lam = (to_mixed.add_(more) * (x - x_b)).sum(1, keepdim=True) - slope
         to_region = torch.cat([to_lam, to_lam * e, torch.zeros_like(to_lam)], 1)
         down = region * (to_region - (region * to_region).sum(1, keepdim=True))
         of_policy, _ = backward(policy, policed, down, relu)
