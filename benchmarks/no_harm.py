@@ -4,6 +4,7 @@ On each of a folder of tables, random stratified splits of 70 % for training and
 with the same folds:
 
 - *vicinal*: `VicinalClassifierCV()` as it comes;
+- *networks*: the same without densities as members, so that what the vicinities bring is known;
 - *plain* and *mixup*: one network; learning rate, weight decay (linear network) and epochs picked by out-of-fold log loss,
   then trained on all rows;
 - *plain ensemble*: the same selection, library size, rounds and bagging as *vicinal*, from plain networks alone, which differ
@@ -19,6 +20,7 @@ its own. Results are appended to a file of JSON lines as they come, and a run th
 
 import argparse
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +38,19 @@ NETWORKS = {"linear": (), "mlp": (128, 128)}
 TUNED = {"linear": (0.1, 0.03, 0.01), "mlp": (0.01, 0.003, 0.001)}
 SPREAD = {"linear": (0.1, 0.01), "mlp": (0.01, 0.001)}
 """The first and the last of the default's learning rates, between which the plain ensemble's lie."""
+OURS = ("vicinal", "networks")
 RIVALS = ("plain", "mixup", "plain ensemble")
 TEST_SHARE = 0.3
 
 
 def methods(network: str, seed: int) -> dict[str, VicinalClassifierCV]:
-    """Return the four methods, unfitted."""
+    """Return the five methods, unfitted."""
     common: dict[str, Any] = {"hidden": NETWORKS[network], "random_state": seed}
     rates = np.geomspace(*SPREAD[network], len(SPREAD[network]) * len(default_candidates())).tolist()
     one = {"learning_rates": TUNED[network], "selection": "one", **common}
     return {
         "vicinal": VicinalClassifierCV(**common),
+        "networks": VicinalClassifierCV(densities=[], **common),
         "plain": VicinalClassifierCV([Vanilla()], **one),
         "mixup": VicinalClassifierCV([Mixup()], **one),
         "plain ensemble": VicinalClassifierCV([Vanilla()], learning_rates=rates, **common),
@@ -80,7 +84,7 @@ def measure(folder: Path, names: list[str], network: str, splits: range, file: P
                 record[method] = {"seconds": round(seconds, 2), **{s: scores[s] for s in ("log_loss", "accuracy")}}
             with file.open("a") as out:
                 out.write(json.dumps(record) + "\n")
-            print(network, split, name, *(f"{m} {record[m]['log_loss']:.4f}" for m in ("vicinal", *RIVALS)), flush=True)
+            print(network, split, name, *(f"{m} {record[m]['log_loss']:.4f}" for m in (*OURS, *RIVALS)), flush=True)
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -93,20 +97,19 @@ def report(records: list[dict[str, Any]], names: list[str]) -> None:
     for network in NETWORKS:
         for what, kept in (("all families", names), ("families that no default was designed on", names[1::2])):
             rows = []
-            for rival in RIVALS:
-                for score, sign in (("log_loss", 1), ("accuracy", -1)):
-                    differences = [
-                        [
-                            sign * (r["vicinal"][score] - r[rival][score])
-                            for r in records
-                            if r["table"] == name and r["network"] == network
-                        ]
-                        for name in kept
+            for ours, rival, (score, sign) in product(OURS, RIVALS, (("log_loss", 1), ("accuracy", -1))):
+                differences = [
+                    [
+                        sign * (r[ours][score] - r[rival][score])
+                        for r in records
+                        if r["table"] == name and r["network"] == network
                     ]
-                    rows.append([rival, score, *verdicts([np.array(d) for d in differences if len(d)])])
+                    for name in kept
+                ]
+                rows.append([ours, rival, score, *verdicts([np.array(d) for d in differences if len(d)])])
             print(f"{network}, {what}")
             print_table(
-                ["against", "score", "tables", "splits", "better", "no worse", "(corrected)", "clearly better", "median"],
+                ["ours", "against", "score", "tables", "splits", "better", "no worse", "(corrected)", "clearly better", "median"],
                 rows,
             )  # fmt: skip
 

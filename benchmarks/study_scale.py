@@ -3,10 +3,12 @@
     python benchmarks/study_scale.py [--records 100000] [--run 5000]
 
 Records are simulated, not trained: 1,000 data sets x 100 methods, five trials each. The runner drives 64 simulated workers
-(threads of this process) whose work takes no time, so that all that is measured is the study's own.
+(threads) whose work takes no time, so that all that is measured is the study's own.
 """
 
 import argparse
+import json
+import multiprocessing
 import resource
 import tempfile
 import time
@@ -16,18 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import print_facts
 
 from vicinal.core import require
 from vicinal.study.catalogue import Source
 from vicinal.study.plan import Plan, Unit
 from vicinal.study.record import Axes, make_record
 from vicinal.study.report import write_study_report
-from vicinal.study.runner import run_plan
+from vicinal.study.runner import SETTINGS, run_plan
 from vicinal.study.store import Store
 from vicinal.study.tally import summary_of, tally_of
 
 METRICS = ("accuracy", "log_loss", "brier", "ece")
 METHODS = 100
+WORKERS = 64
 
 
 def simulated_plan(records: int) -> Plan:
@@ -73,13 +77,67 @@ def write(store: Store, plan: Plan) -> None:
         store.write(simulate(unit, None)[0])
 
 
-def timed(what: str, work: Callable[[], Any]) -> Any:
-    """Run, and print the seconds and the peak of memory so far."""
+def timed(what: str, work: Callable[..., Any], *given: Any) -> None:
+    """Run in a fresh process, as the commands do, and print the seconds (without imports) and that process's peak of memory."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        seconds, peak = pool.apply(_measured, (work, given))
+    print(f"{what:<44} {seconds:8.2f} s   peak {peak:.2f} GB", flush=True)
+
+
+def _measured(work: Callable[..., Any], given: tuple[Any, ...]) -> tuple[float, float]:
     started = time.perf_counter()
-    result = work()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{what:<44} {time.perf_counter() - started:8.2f} s   peak {peak:.2f} GB", flush=True)
-    return result
+    work(*given)
+    return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def plan(folder: Path, records: int) -> None:
+    """Plan, and write the manifest."""
+    Store(folder).write_manifest(dict(simulated_plan(records).manifest))
+
+
+def fill(folder: Path, records: int) -> None:
+    """Write every record."""
+    write(Store(folder), simulated_plan(records))
+
+
+def status(folder: Path) -> None:
+    """What `vicinal study status` does."""
+    tally_of(Store(folder))
+
+
+def analysis(folder: Path) -> None:
+    """Read all records and analyse them; the summary is left for the report."""
+    (folder / "summary.json").write_text(json.dumps(summary_of(Store(folder))))
+
+
+def report(folder: Path) -> None:
+    """Write the page."""
+    write_study_report(json.loads((folder / "summary.json").read_text()), folder / "report.html")
+
+
+def seal(folder: Path) -> None:
+    """Seal."""
+    Store(folder).seal()
+
+
+def run(records: int, processes: int) -> None:
+    """Drive simulated workers, in other processes or (0) in this one, and print what a record costs."""
+    workers = {"n_workers": processes or WORKERS, "threads_per_worker": WORKERS // processes if processes else 1}
+    small = simulated_plan(records)
+    distributed, dask = require("distributed", "study"), require("dask", "study")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dask.config.set(SETTINGS),
+        distributed.LocalCluster(**workers, processes=processes > 0, dashboard_address=None, memory_limit=0) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.run(simulate, small.units[0], None)  # what a worker imports
+        started, own = time.perf_counter(), time.process_time()
+        run_plan(small, Store(folder), client, work=simulate)
+        wall, own = time.perf_counter() - started, time.process_time() - own
+    where = f"in {processes} processes" if processes else "in this process, whose lock all share"
+    print(f"runner, {WORKERS} simulated workers {where}, {records} records: ", end="")
+    print(f"{1000 * wall / records:.2f} ms a record, CPU of this process {1000 * own / records:.2f} ms", flush=True)
 
 
 def main() -> None:
@@ -89,29 +147,19 @@ def main() -> None:
     parser.add_argument("--run", type=int, default=5_000, help="records that go through the runner")
     parser.add_argument("--folder", type=Path, help="default: a temporary one")
     given = parser.parse_args()
+    print_facts()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
-        store = Store(folder / "large")
-        timed("what is imported", lambda: None)
-        plan = timed(f"plan {given.records} records", lambda: simulated_plan(given.records))
-        store.write_manifest(dict(plan.manifest))
-        timed("write them, without a cluster", lambda: write(store, plan))
-        timed("status", lambda: tally_of(store))
-        summary = timed("analysis (loose records)", lambda: summary_of(store))
-        timed("report", lambda: write_study_report(summary, folder / "report.html"))
-        timed("seal", store.seal)
-        timed("status (sealed)", lambda: tally_of(store))
-        timed("analysis (sealed)", lambda: summary_of(store))
-        small = simulated_plan(given.run)
-        distributed = require("distributed", "study")
-        with (
-            distributed.LocalCluster(64, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            started = time.perf_counter()
-            run_plan(small, Store(folder / "run"), client, work=simulate)
-            seconds = time.perf_counter() - started
-        print(f"runner, 64 simulated workers, {given.run} records: {1000 * seconds / given.run:.2f} ms a record")
+        timed(f"plan {given.records} records", plan, folder, given.records)
+        timed("write them, without a cluster", fill, folder, given.records)
+        timed("status", status, folder)
+        timed("analysis, reading included", analysis, folder)
+        timed("report", report, folder)
+        timed("seal", seal, folder)
+        timed("status (sealed)", status, folder)
+        timed("analysis (sealed)", analysis, folder)
+    for processes in (2, 0):
+        run(given.run, processes)
 
 
 if __name__ == "__main__":

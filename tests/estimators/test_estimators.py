@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine, make_moons
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -28,7 +28,7 @@ from vicinal.estimators import (
     VicinalWrapper,
 )
 from vicinal.estimators.candidates import default_candidates
-from vicinal.training import Setting, fit_stack, make_group
+from vicinal.training import Setting, fit_stack, make_group, predict_ensemble
 
 FITTED = {
     "classifier": VicinalClassifier(epochs=50, random_state=0),
@@ -170,6 +170,27 @@ def test_cv_predicts_the_mean_of_its_networks(iris, selection, hidden):
             fit = fit_stack([group], [setting], hidden=hidden, epochs=model.n_iter_)
             expected += weight / len(trained) * fit.probabilities(0, 0, z).numpy()
     np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-5)
+
+
+def test_cv_hedges_with_densities():
+    """On two moons a kernel density beats every line; what is predicted is the mixture, and a saved model has it all."""
+    X, y = make_moons(400, noise=0.2, random_state=0)
+    test, y_test = make_moons(400, noise=0.2, random_state=1)
+    model = VicinalClassifierCV(random_state=0).fit(X, y)
+    lines = VicinalClassifierCV(densities=[], random_state=0).fit(X, y)
+    assert lines.densities_ == []
+    assert model.score(test, y_test) > 0.93 > lines.score(test, y_test)
+    assert model.density_weight_.sum() + model.members_["weight"].sum() == pytest.approx(1)
+    z = (test - X.mean(0)) / X.std(0)
+    for twin in (model, VicinalClassifierCV([vc.Vanilla()], (0.1,), densities=[KDE()], random_state=0).fit(X, y)):
+        densities = [density.posterior(torch.as_tensor(z), "empirical").numpy() for density in twin.densities_]
+        mixed = sum(w * (0.99 * p + 0.005) for w, p in zip(twin.density_weight_, densities, strict=True))
+        networks = predict_ensemble(twin.parameters_, twin.weight_, torch.as_tensor(z, dtype=torch.float32)).numpy()
+        np.testing.assert_allclose(twin.predict_proba(test), mixed + networks, atol=1e-4)
+    # Where nothing but a density is chosen, the network that is shown has no say.
+    alone = VicinalClassifierCV([vc.Vanilla()], (1e-6,), epochs=1, densities=[KDE()], random_state=0).fit(X, y)
+    assert alone.density_weight_.tolist() == [1.0]
+    assert alone.members_["weight"].tolist() == [0.0]
 
 
 def test_cv_gives_rows_of_twice_the_weight_twice_the_say():

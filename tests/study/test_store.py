@@ -120,7 +120,7 @@ def test_a_wrong_field_is_named(field: str, value: Any, message: str) -> None:
     wrong = result() | {field: value}
     with pytest.raises(InputError, match=message):
         records.check_record(wrong)
-    with pytest.raises(InputError, match=message if value != [0.5, float("inf")] else "Infinity is not JSON"):
+    with pytest.raises(InputError, match=message if value != [0.5, float("inf")] else "must be whole JSON"):
         parse_record(json.dumps(wrong))
 
 

@@ -153,3 +153,13 @@ def test_errors(library, options, message):
     predictions, y = library
     with pytest.raises(InputError, match=message):
         select_ensemble(predictions, **{"y": y, **options})
+
+
+def test_trust_moves_weight_to_the_other_members():
+    p = np.array([[[0.9, 0.1], [0.6, 0.4]], [[0.4, 0.6], [0.1, 0.9]]])
+    even, _ = select_ensemble(p, np.array([0, 1]), bags=0)
+    wary, loss = select_ensemble(p, np.array([0, 1]), bags=0, trust=np.array([1.0, 0.5]))
+    assert even.tolist() == [0.5, 0.5]
+    assert wary.tolist() == pytest.approx([2 / 3, 1 / 3])
+    mixed = np.tensordot(wary, p, 1)
+    assert loss == pytest.approx(-np.log([mixed[0, 0], mixed[1, 1]]).mean())

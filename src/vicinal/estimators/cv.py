@@ -22,7 +22,7 @@ from vicinal.densities import Density
 from vicinal.estimators.base import ProbabilityClassifier
 from vicinal.estimators.candidates import default_candidates, default_densities
 from vicinal.estimators.classifier import AUTO_STEPS, auto_epochs
-from vicinal.estimators.posteriors import fit_density, held_out_posteriors, mix_posteriors
+from vicinal.estimators.posteriors import fit_density, held_out_posteriors, mix_posteriors, trust_in
 from vicinal.estimators.rows import Rows, canonical, read_features, read_rows, seed_of
 from vicinal.networks import MLP
 from vicinal.training import (
@@ -181,20 +181,14 @@ class VicinalClassifierCV(ProbabilityClassifier):
         how: dict[str, Any] = {"hidden": self.hidden, "batch_size": self.batch_size, "optimizer": Optimizer()}
         trials = fit_stack(groups, settings, epochs=epochs, checkpoints=points, keep_predictions=hedge, **how)
         scores = trials.log_loss if self.scoring == "log_loss" else 1 - trials.accuracy
-        share, generative = np.zeros(scores.shape[1:]), np.zeros(0)
+        share, generative, refits = np.zeros(scores.shape[1:]), np.zeros(0), 1
         densities = default_densities() if self.densities is None and self.candidates is None else self.densities or []
         if hedge:
-            label, weight = (np.concatenate([getattr(out, name) for out in held_out]) for name in ("y", "weight"))
-            library = np.concatenate(trials.predictions, 2).reshape(share.size, len(label), k)
-            if densities:
-                library = np.concatenate([library, held_out_posteriors(densities, groups).cpu().numpy()])
-            bags = seed_at(seed=seed, purpose="bags")
-            flat, loss = select_ensemble(library, label, weight, scoring=self.scoring, seed=bags)
-            flat, generative = np.split(flat, [share.size])
-            share, refits = flat.reshape(share.shape), REFITS if len(self.hidden) else 0
+            share, generative, loss = self._hedge(trials, groups, held_out, densities, len(rows.x), seed)
+            refits = REFITS if len(self.hidden) else 0
         else:
             best = choose(scores, [plainness(s.vicinity) for s in settings])
-            share[best], loss, refits = 1.0, float(scores[:, *best].mean()), 1
+            share[best], loss = 1.0, float(scores[:, *best].mean())
             trained_on, groups = [], []
         trained_on += [rows] * refits
         groups += [self._group(rows, {"seed": seed, "refit": i}) for i in range(refits)]
@@ -213,6 +207,22 @@ class VicinalClassifierCV(ProbabilityClassifier):
         self.best_score_ = loss if self.scoring == "log_loss" else 1 - loss
         self.best_vicinity_ = candidates[self.best_params_["candidate"]]
         return self
+
+    def _hedge(
+        self, trials: Fit, groups: list[Group], held_out: list[Rows], densities: Sequence[Density], rows: int, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Select the mixture: its weights of settings and checkpoints (R, C) and of densities (G,), and its held-out loss."""
+        label, weight = (np.concatenate([getattr(out, name) for out in held_out]) for name in ("y", "weight"))
+        shape = trials.log_loss.shape[1:]
+        library = np.concatenate(trials.predictions, 2).reshape(shape[0] * shape[1], len(label), -1)
+        trust = np.ones(len(library) + len(densities))
+        if densities:
+            library = np.concatenate([library, held_out_posteriors(densities, groups).cpu().numpy()])
+            trust[-len(densities) :] = trust_in(rows)
+        bags = seed_at(seed=seed, purpose="bags")
+        share, loss = select_ensemble(library, label, weight, scoring=self.scoring, trust=trust, seed=bags)
+        settings, generative = np.split(share, [shape[0] * shape[1]])
+        return settings.reshape(shape), generative, loss
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities (N, K), columns in the order of `classes_`."""

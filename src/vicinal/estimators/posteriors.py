@@ -3,6 +3,8 @@
 A posterior is sure of itself where its densities are wrong, so each gives a little of its certainty away:
 
     p(c | x) = (1 - doubt) p_c(x) n_c / sum_c' p_c'(x) n_c' + doubt / K
+
+On few rows a density wins a place in a mixture by luck, so its weight there is multiplied by n / (n + 200).
 """
 
 from collections.abc import Sequence
@@ -14,9 +16,17 @@ from torch import Tensor
 from vicinal.densities import Density
 from vicinal.training import Group
 
-__all__ = ["fit_density", "held_out_posteriors", "mix_posteriors"]
+__all__ = ["fit_density", "held_out_posteriors", "mix_posteriors", "trust_in"]
 
 DOUBT = 0.01
+
+HALF_TRUSTED = 200
+"""Rows with which a density's weight is halved."""
+
+
+def trust_in(rows: int) -> float:
+    """Return the factor on a density's weight where it was fitted to so many rows."""
+    return rows / (rows + HALF_TRUSTED)
 
 
 def fit_density(density: Density, group: Group) -> Density:

@@ -42,7 +42,7 @@ class Portion:
         self.methods = [m for m in result.methods if m.candidates is not None]
         self.epochs = self.protocol.epochs(len(trials[0].x))
         self.points = self.protocol.tried(len(trials[0].x))
-        # Methods share candidates (genlabel's are those of genlabel-kde): each is trained once, and each method has its own words.
+        # Methods share candidates (genlabel's are those of genlabel-kde): each is trained once, in each method's own words.
         self.settings: list[Setting] = []
         self.own: dict[str, dict[int, dict[str, Any]]] = {method.name: {} for method in self.methods}
         index: dict[tuple[Any, float], int] = {}

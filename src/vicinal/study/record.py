@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
+import orjson
 
 from vicinal.core import InputError
 
@@ -207,8 +208,8 @@ def parse_record(text: bytes | str) -> Record:
         vicinal.core.checks.InputError: A record must be whole JSON, got 28 bytes that are not (...).
     """
     try:
-        record = _DECODER.decode(text if isinstance(text, str) else text.decode())
-    except (ValueError, RecursionError) as error:
+        record = orjson.loads(text)
+    except ValueError as error:
         raise InputError(f"A record must be whole JSON, got {len(text)} bytes that are not ({error}).") from error
     if type(record) is dict and type(record.get("schema")) is int:
         record = _migrate(record)
@@ -292,9 +293,4 @@ def _wrong(record: Record, name: str) -> InputError:
     return InputError(f"A record's field {name!r} must be {_FIELDS[name][1]}, got {came}.")
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
 _AXES = [f.name for f in fields(Axes)]
-_DECODER = json.JSONDecoder(parse_constant=_refuse)

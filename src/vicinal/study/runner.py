@@ -11,8 +11,9 @@ one that keeps failing becomes records that say why.
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 from vicinal.core import InputError, require
@@ -42,6 +43,22 @@ WRITERS = 8
 """Threads that write records: each waits for the disk, and a disk flushes many files as quickly as one."""
 
 
+SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        # Nothing of dask's own takes time from the training.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.worker.memory.monitor-interval": "1s",
+        # dask would have workers give back freed memory at once, and fresh memory costs a third of the training.
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+        # No message of a library may come between a person and the progress bar.
+        "distributed.logging.distributed": "critical",
+    }
+)
+"""dask's settings for a local cluster."""
+
+
 @contextlib.contextmanager
 def local_cluster(workers: int) -> Iterator[Any]:
     """Yield a client of worker processes on this machine, one thread each; a worker that dies is started anew.
@@ -55,20 +72,11 @@ def local_cluster(workers: int) -> Iterator[Any]:
                 run_plan(plan, Store("studies/mine"), client)
     """
     distributed, dask = require("distributed", "study"), require("dask", "study")
-    # No message of a library may come between a person and the progress bar.
-    settings = {
-        "distributed.scheduler.allowed-failures": DEATHS,
-        "distributed.worker.profile.enabled": False,
-        "distributed.logging.distributed": "critical",
-        # dask would have workers give back freed memory at once, and fresh memory costs a third of the training.
-        "distributed.admin.tick.interval": "1s",
-        "distributed.worker.memory.monitor-interval": "1s",
-        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
-    }
     with (
-        dask.config.set(settings),
+        dask.config.set(SETTINGS),
+        # Without a limit: an even share of the memory, on many cores less than torch's libraries, would pause workers for ever.
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL", memory_limit=0
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

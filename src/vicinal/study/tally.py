@@ -85,5 +85,5 @@ def summary_of(store: Store) -> dict[str, Any]:
             write_study_report(summary_of(Store("studies/mine")), "report.html")
     """
     manifest = manifest_of(store)
-    keys = {kind: [row[0] for row in manifest["planned"] if row[1] == kind] for kind in ("scores", "profile")}
-    return analyse(store.frame(keys["scores"]), store.frame(keys["profile"], kind="profile"), manifest)
+    frame = store.frame([row[0] for row in manifest["planned"]], kind=None)
+    return analyse(frame[frame["kind"] == "scores"], frame[frame["kind"] == "profile"], manifest)

@@ -39,6 +39,7 @@ def select_ensemble(
     rounds: int = 15,
     bags: int = 10,
     most: int = 8,
+    trust: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[np.ndarray, float]:
     """Choose members and their weights by held-out predictions.
@@ -51,6 +52,7 @@ def select_ensemble(
         rounds: members taken in one selection, counted with repetition, at least 1.
         bags: bootstrap samples of the rows to repeat it on; 0 for one selection on the rows as they are.
         most: members kept, those of the largest weights, at least 1.
+        trust: (M,) positive factors on the weights that were found, which are then made to sum to one again; None for 1.
         seed: of the bootstrap.
 
     Returns:
@@ -100,6 +102,7 @@ def select_ensemble(
     samples = random.multinomial(len(y), share, bags) / len(y) if bags else share[None]
     mean = np.mean([select(sample) for sample in samples.astype(predictions.dtype)], 0)
     mean[np.argsort(-mean, kind="stable")[most:]] = 0
+    mean *= 1.0 if trust is None else trust
     mean /= mean.sum()
     kept = mean > 0
     return mean, float(loss(np.tensordot(mean[kept], predictions[kept], 1), share))

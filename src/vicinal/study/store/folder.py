@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from vicinal.core import InputError
 from vicinal.study.record import Axes, Record, check_record, stable, text_of
 from vicinal.study.store import disk
-from vicinal.study.store.columns import frame_of, join, table_of
+from vicinal.study.store.columns import frame_of, join, no_collection, table_of
 from vicinal.study.store.contents import Contents, Found
 from vicinal.study.store.disk import Problem, explained
 from vicinal.study.store.names import Entry, entries_of, file_of
@@ -151,8 +151,9 @@ class Store:
             table, older = self._contents.columns(sealed)
             tables = [table]
             found = chain(self._contents.loose(loose), self._contents.sealed(older))
-            while chunk := [record for _, _, record in islice(found, _CHUNK)]:
-                tables.append(table_of(chunk))
+            with no_collection():
+                while chunk := [record for _, _, record in islice(found, _CHUNK)]:
+                    tables.append(table_of(chunk))
         table = join(tables).sort_by([(name, "ascending") for name in ("dataset", "method", "key")])
         return frame_of(table if kind is None else table.filter(pc.equal(table["kind"], kind)))
 
