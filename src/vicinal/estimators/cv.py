@@ -201,7 +201,7 @@ class VicinalClassifierCV(ProbabilityClassifier):
         self._keep(networks, trained_on, rows, share[tuple(chosen.T)])
         whole = self._group(rows, {"seed": seed})
         picked = np.flatnonzero(generative)
-        self.densities_ = [fit_density(densities[i], whole).to("cpu") for i in picked]
+        self.densities_ = [fit_density(densities[i], whole).to("cpu") for i in picked.tolist()]
         self.density_weight_ = generative[picked]
         self._report(trials, scores, grid, points, share, chosen)
         self.best_score_ = loss if self.scoring == "log_loss" else 1 - loss

@@ -7,7 +7,7 @@ A posterior is sure of itself where its densities are wrong, so each gives a lit
 On few rows a density wins a place in a mixture by luck, so its weight there is multiplied by n / (n + 200).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from sklearn.base import clone
@@ -31,7 +31,8 @@ def trust_in(rows: int) -> float:
 
 def fit_density(density: Density, group: Group) -> Density:
     """Return a clone of the density, fitted to the group's rows."""
-    return clone(density).fit(group.x, group.y, group.n_classes, group.weight)
+    fitted: Density = clone(density)
+    return fitted.fit(group.x, group.y, group.n_classes, group.weight)
 
 
 def held_out_posteriors(densities: Sequence[Density], groups: Sequence[Group]) -> Tensor:
@@ -40,7 +41,7 @@ def held_out_posteriors(densities: Sequence[Density], groups: Sequence[Group]) -
     return torch.stack([torch.cat(parts) for parts in found])
 
 
-def mix_posteriors(densities: Sequence[Density], weights: Sequence[float], x: Tensor) -> Tensor | float:
+def mix_posteriors(densities: Sequence[Density], weights: Iterable[float], x: Tensor) -> Tensor | float:
     """Return the weighted sum of fitted densities' posteriors at x (B, D), (B, K) in double precision; 0 for none."""
     return sum(weight * _posterior(density, x).double() for density, weight in zip(densities, weights, strict=True))
 
