@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vicinal.study.report._study_words import tables
 from vicinal.study.report._text import BY_KEY, DASH, finite, shown
 
 __all__ = ["Cell", "Table", "printed_tables"]
@@ -73,7 +74,7 @@ def _counts(summary: Mapping[str, Any], metric: str, subset: Mapping[str, Any]) 
         line += [str(row["clearly_ahead"]), str(row["clearly_behind"])]
         rows.append([(text, False) for text in line])
     caption = (
-        f"On how many of {subset['datasets']} data sets in {subset['families']} families ({subset['name']})"
+        f"On how many of {tables(subset['datasets'], subset['families'])} ({subset['name']})"
         f" {summary['subject']} is ahead of, on par with and behind each baseline in {BY_KEY[metric].word}; clearly:"
         " the 95 % interval over trials excludes zero."
     )
@@ -97,7 +98,7 @@ def _ranks(summary: Mapping[str, Any], metric: str) -> Table | None:
         for name in methods
     ]
     details = "; ".join(
-        f"{s['name']}: {views[s['key']]['datasets']} in {views[s['key']]['families']} families"
+        f"{s['name']}: {tables(views[s['key']]['datasets'], views[s['key']]['families'])}"
         + (f", critical difference {cd:.2f}" if finite(cd := views[s["key"]]["critical_difference"]) else "")
         for s in names
     )
