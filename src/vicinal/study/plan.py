@@ -95,10 +95,10 @@ def make_plan(
         InputError: none of the tables is to be had; an unknown method or protocol.
 
     Examples:
-        >>> suite = Suite("mine", "Mine", ("iris", "nowhere"), ("mixup", "genlabel-kde", "genlabel"))
+        >>> suite = Suite("mine", "Mine", ("iris", "nowhere"), ("vanilla", "genlabel-kde", "genlabel"))
         >>> plan = make_plan(suite, Catalogue(None))
         >>> sorted([axes.method for axes in unit.axes] for unit in plan.units)
-        [['genlabel-kde', 'genlabel'], ['mixup'], ['profile']]
+        [['genlabel-kde', 'genlabel'], ['profile'], ['vanilla']]
         >>> plan.manifest["missing"]
         [{'id': 'nowhere', 'why': 'no such table'}]
     """

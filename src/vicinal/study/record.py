@@ -273,6 +273,8 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return _plain(name, value.tolist())
     if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 63:  # JSON's readers would make it a float
+            raise InputError(f"`{name}` must hold whole numbers of 64 bits, got {value!r:.60}; give it as text.")
         return int(value)
     if isinstance(value, float) and not math.isinf(value):
         return None if math.isnan(value) else float(value)
