@@ -194,7 +194,8 @@ class VicinalClassifierCV(ProbabilityClassifier):
         groups += [self._group(rows, {"seed": seed, "refit": i}) for i in range(refits)]
         chosen = np.argwhere(share > 0)
         if not len(chosen):  # densities alone: the best setting is trained to be shown, and has no say
-            chosen = np.argwhere(scores.mean(0) == np.nanmin(scores.mean(0)))[:1]
+            best = np.nan_to_num(scores.mean(0), nan=np.inf).argmin()
+            chosen = np.array([np.unravel_index(best, share.shape)])
         members = [replace(settings[r], epochs=points[c]) for r, c in chosen]
         final = fit_stack(groups, members, epochs=max(points[c] for _, c in chosen), **how)
         networks = [[final.network(g, m) for m in range(len(members))] for g in range(len(groups))]

@@ -50,7 +50,7 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
         "distributed.worker.profile.enabled": False,
         "distributed.admin.tick.interval": "1s",
         "distributed.worker.memory.monitor-interval": "1s",
-        # dask would have workers give back freed memory at once, and fresh memory costs a third of the training.
+        # dask would have workers give back freed memory at once, and fresh memory costs much of the training's time.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
         # No message of a library may come between a person and the progress bar.
         "distributed.logging.distributed": "critical",

@@ -64,7 +64,7 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """Spare a hundred thousand mappings without cycles the search for some, a fifth of the time."""
+    """Spare a hundred thousand mappings without cycles the search for some."""
     enabled = gc.isenabled()
     gc.disable()
     try:
