@@ -51,6 +51,7 @@ def simulated_plan(records: int) -> Plan:
         "datasets": [f"table-{d}" for d in range(max(1, records // METHODS))], "missing": [], "criterion": None,
         "balanced": None, "published": [], "published_counts": [], "best_of": None, "attack": None, "remarks": [],
         "notes": [], "planned": rows, "command": None, "versions": {},
+        "about": {unit.source.dataset: {"family": unit.source.dataset, "name": "simulated"} for unit in units},
     }  # fmt: skip
     return Plan(manifest, tuple(units), {})
 
@@ -60,14 +61,7 @@ def simulate(unit: Unit, _: Any) -> list[dict[str, Any]]:
     rng = np.random.default_rng(int(unit.keys[0], 16))
     scores = {metric: rng.uniform(0.5, 1.0, 5).tolist() for metric in METRICS}
     selected = [{"learning_rate": 0.01, "density": "kde", "gamma": 0.6, "epochs": 57}] * 5
-    facts = {
-        "rows": 500,
-        "features": 8,
-        "classes": 3,
-        "balance": 1.0,
-        "family": unit.source.dataset,
-        "name": "simulated",
-    }
+    facts = {"rows": 500, "features": 8, "classes": 3, "balance": 1.0, "test_share": 0.3}
     return [make_record(unit.axes[0], scores, selected=selected, facts=facts, run={"seconds": 1.5})]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import safetensors.numpy
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine, make_moons
@@ -55,7 +56,7 @@ def test_save_and_load_without_pickle(name, iris, tmp_path):
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert again.get_params(deep=False).keys() == model.get_params(deep=False).keys()
-    assert b"pickle" not in (tmp_path / "model.safetensors").read_bytes()
+    assert safetensors.numpy.load_file(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("name", FITTED)
@@ -218,6 +219,25 @@ def test_cv_looks_at_no_more_held_out_rows_than_it_may(iris, monkeypatch):
     assert model.score(*iris) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` must lie in"),
+        ({"epochs": 0}, "`epochs` must lie in"),
+        ({"epochs": "all"}, "`epochs` must be an integer"),
+        ({"candidates": []}, "`candidates` must hold at least one"),
+        ({"learning_rates": ()}, "`learning_rates` must hold at least one"),
+        ({"weight_decays": []}, "`weight_decays` must hold at least one"),
+        ({"cv": []}, "`cv` must have rows"),
+        ({"cv": [(np.arange(50, 150), np.arange(50))]}, "`cv` must have rows of some weight"),
+    ],
+)
+def test_cv_refuses_what_it_cannot_choose_among(wrong, message, iris):
+    weight = np.repeat([0.0, 1.0], [50, 100])
+    with pytest.raises((ValueError, TypeError), match=message):
+        VicinalClassifierCV(**wrong).fit(*iris, sample_weight=weight)
+
+
 def test_cv_takes_splitters_and_both_scores(iris):
     X, y = iris
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
@@ -251,6 +271,15 @@ def test_wrapper_trains_boosting_on_vicinal_points():
     assert cross_val_score(wrapped, X, y, cv=3).mean() > 0.9
     with pytest.raises(TypeError, match="must take `sample_weight`"):
         VicinalWrapper(KNeighborsClassifier()).fit(X, y)
+
+
+def test_wrapper_knows_only_classes_of_some_weight_and_keeps_light_rows(iris):
+    X, y = iris
+    some = VicinalWrapper(LogisticRegression(), random_state=0).fit(X, y, np.repeat([1.0, 1.0, 0.0], 50))
+    assert some.classes_.tolist() == ["setosa", "versicolor"]
+    assert some.predict_proba(X).shape == (150, 2)
+    light = VicinalWrapper(LogisticRegression(), random_state=0).fit(X, y, np.repeat([1.0, 1.0, 1e-6], 50))
+    assert light.predict_proba(X).shape == (150, 3)
 
 
 def test_wrapper_with_plain_vicinity_is_the_estimator_itself():

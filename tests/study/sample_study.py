@@ -75,12 +75,11 @@ def simulate(
             "fact_features": np.repeat(rng.integers(2, 20, datasets), len(names)),
             "fact_classes": np.repeat(rng.choice([2, 2, 2, 3, 5], datasets), len(names)),
             "fact_balance": np.repeat(balance, len(names)),
-            "fact_family": np.repeat(
-                [f"f{i // 3}" if i < datasets // 2 else None for i in range(datasets)], len(names)
-            ),
-            "fact_name": np.repeat([f"table_{i}" for i in range(datasets)], len(names)),
         }
     )
+    about = {
+        d: {"family": f"f{i // 3}" if i < datasets // 2 else None, "name": f"table_{i}"} for i, d in enumerate(ids)
+    }
     frame["key"], frame["kind"], frame["network"] = [f"k{i}" for i in range(len(frame))], "scores", "linear"
     failed = (frame["status"] == "failed").to_numpy()
     frame["error_kind"] = np.where(failed, "InputError", None)
@@ -96,9 +95,10 @@ def simulate(
     profiles = pd.DataFrame(
         {
             "dataset": ids,
+            "status": "done",
             "fact_gaussian_train_accuracy": fit[:, 0],
             "fact_kde_train_accuracy": fit[:, 1],
             "fact_intrusion_rate": rng.beta(1, 9, datasets),
         }
     )
-    return frame, profiles, manifest(ids, names, trials=trials, **{"metrics": list(metrics), **changes})
+    return frame, profiles, manifest(ids, names, trials=trials, about=about, **{"metrics": list(metrics), **changes})

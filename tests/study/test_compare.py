@@ -15,6 +15,7 @@ from vicinal.study.families import method_families
 from vicinal.study.methods import DEFAULT_METHODS, METHODS, read_methods
 from vicinal.study.protocol import Protocol, read_protocol
 from vicinal.study.report import render
+from vicinal.study.robustness import robust_accuracies
 from vicinal.study.summary import summarize
 from vicinal.study.trials import read_problem
 from vicinal.training import Optimizer, make_group
@@ -159,6 +160,24 @@ def test_a_network_that_diverged_knows_nothing_and_says_so():
     (p,) = result.outcomes["vanilla"].probabilities
     np.testing.assert_allclose(p, 1 / 3)
     assert result.outcomes["vanilla"].selected[0]["diverged"] is True
+    (network,) = result.outcomes["vanilla"].networks
+    np.testing.assert_allclose(torch.softmax(network(torch.ones(1, 1)), 1).detach(), 1 / 3)
+    # Nothing moves a network that says the same everywhere.
+    robust = robust_accuracies(result, {"name": "boundary", "steps": 5, "radius": 0.1})
+    assert robust == {"vanilla": result.outcomes["vanilla"].scores["accuracy"]}
+
+
+def test_robust_accuracy_falls_with_the_radius_of_the_attack():
+    result = compare(read_problem("iris"), read_methods("vanilla,mixup"), quick(hidden=(8,)), trials=2)
+    found = [robust_accuracies(result, {"name": "boundary", "steps": 200, "radius": r}) for r in (1e-6, 0.1, 2.0)]
+    for name, outcome in result.outcomes.items():
+        nothing, some, all_ = (np.array(by_method[name]) for by_method in found)
+        np.testing.assert_allclose(nothing, outcome.scores["accuracy"], atol=0.03)
+        assert (some <= nothing).all()
+        np.testing.assert_allclose(all_, 0.0)
+    generative = compare(read_problem("iris"), read_methods("generative-classifier"), quick(), trials=1)
+    with pytest.raises(InputError, match="trains no network"):
+        robust_accuracies(generative, {"name": "boundary", "steps": 5, "radius": 0.1})
 
 
 def test_text_dates_and_gaps_are_encoded_by_training_rows_only(tmp_path):

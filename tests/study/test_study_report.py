@@ -107,7 +107,7 @@ def test_nothing_is_fetched_and_no_string_is_markup(page: Page) -> None:
         "missing": [{"id": HOSTILE, "why": HOSTILE}],
     }
     frame.loc[0, ["status", "error_kind", "error_message"]] = ["failed", HOSTILE, HOSTILE]
-    frame["fact_name"] = HOSTILE
+    study["about"] = {name: {"name": HOSTILE} for name in study["datasets"]}
     text = render_study(analyse(frame, profiles, study))
     hostile = Page(text)
     assert hostile.scripts[1:] == page.scripts[1:]
@@ -121,7 +121,7 @@ def test_nothing_is_fetched_and_no_string_is_markup(page: Page) -> None:
 def test_an_unfinished_study_says_so(page: Page) -> None:
     frame, profiles, study = simulate(6)
     text = Page(render_study(analyse(frame.head(20), profiles, study))).text("unfinished")
-    assert "not finished: 28 of 48 results are still to come" in text
+    assert "not finished: 28 of 54 results are still to come" in text
     assert "unfinished" not in page.ids
 
 

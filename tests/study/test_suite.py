@@ -63,6 +63,22 @@ def test_a_suite_of_ones_own(tmp_path):
         ('title = "a"\ndatasets = ["iris"]\nmethods = ["mixup"]\ncolour = 3\n', "entry 'colour'"),
         ('title = "a"\ndatasets = ["iris"]\nmethods = ["mixup"]\npublished = "no.csv"\n', "no file of published"),
         ('extends = "genlabel/table99"\n', "there is no such suite"),
+        *(
+            (f'extends = "genlabel/table4"\n{entry}\n', message)
+            for entry, message in (
+                ('datasets = "iris"', "a list of texts in 'datasets', got 'iris'"),
+                ('openml = ["61"]', "a list of numbers of OpenML tables in 'openml'"),
+                ('trials = "5"', "a whole number from 1 in 'trials'"),
+                ("criterion = 95", "a share from 0 to 1 in 'criterion'"),
+                ("published = 3", "the name of a file"),
+                ('metrics = ["acuracy"]', "has 'acuracy' in 'metrics'; it must be one of .*accuracy"),
+                ('metrics = ["robust_accuracy"]', "has 'robust_accuracy' in 'metrics'"),
+                ('subject = "genlable"', "has 'genlable' in 'subject'"),
+                ('best_of = {name = "best"}', "a name and methods in 'best_of'"),
+                ('best_of = {name = "best", methods = ["cutmix"]}', "has 'cutmix' in 'best_of'"),
+                ('attack = {name = "boundary"}', "a name, steps and a radius in 'attack'"),
+            )
+        ),
     ],
 )
 def test_a_file_that_is_no_suite(text, message, tmp_path):
@@ -82,6 +98,19 @@ def test_a_file_that_is_no_suite(text, message, tmp_path):
 def test_a_name_that_is_no_suite(name, message):
     with pytest.raises(InputError, match=message):
         read_suite(name)
+
+
+def test_a_suite_that_extends_another_inherits_its_published_numbers(tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        'extends = "genlabel/table4"\ntitle = "Fewer"\nmethods = ["vanilla", "mixup"]\n'
+    )
+    theirs, mine = read_suite("genlabel/table4"), read_suite(str(tmp_path / "mine.toml"))
+    assert mine.datasets == theirs.datasets
+    assert mine.published == [row for row in theirs.published if row["method"] in ("vanilla", "mixup")] != []
+    (tmp_path / "ours.csv").write_text("dataset,method,value\nopenml:61,mixup,90\n")
+    with (tmp_path / "mine.toml").open("a") as file:
+        file.write('published = "ours.csv"\n')
+    assert [row["value"] for row in read_suite(str(tmp_path / "mine.toml")).published] == [90.0]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import sys
 import warnings
 from pathlib import Path
@@ -117,6 +116,7 @@ def compare_command(
     from vicinal.study.methods import read_methods  # noqa: PLC0415
     from vicinal.study.protocol import read_protocol  # noqa: PLC0415
     from vicinal.study.report import write_report  # noqa: PLC0415
+    from vicinal.study.report._files import write_text  # noqa: PLC0415
     from vicinal.study.summary import summarize  # noqa: PLC0415
     from vicinal.study.trials import read_problem  # noqa: PLC0415
 
@@ -136,7 +136,7 @@ def compare_command(
     if json_file == "-":
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
     elif json_file is not None:
-        _write(Path(json_file), json.dumps(summary, indent=2) + "\n")
+        write_text(json.dumps(summary, indent=2) + "\n", Path(json_file))
     if report != "none":
         console.print(f"\nreport: {write_report(summary, report)}", markup=False, soft_wrap=True)
 
@@ -177,9 +177,3 @@ def _check_writable(path: str | None) -> None:
     parent = Path(path).resolve().parent
     if Path(path).is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InputError(f"can't write {path}: give a file name in a folder that exists and can be written to.")
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

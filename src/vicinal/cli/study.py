@@ -71,7 +71,7 @@ def run_command(
     console = Console(stderr=True, quiet=quiet, highlight=False)
     with _reading(console) as tell_read:
         plan = make_plan(
-            chosen, catalogue, methods=methods.split(",") if methods else None, trials=trials, seed=seed, protocol=protocol,
+            chosen, catalogue, methods=methods, trials=trials, seed=seed, protocol=protocol,
             network=network, options={"alpha": alpha, "scale": scale}, command=shlex.join(["vicinal", *sys.argv[1:]]),
             tell=tell_read,
         )  # fmt: skip
@@ -124,16 +124,19 @@ def export_command(
     from vicinal.core.checks import check_in  # noqa: PLC0415
     from vicinal.study import export  # noqa: PLC0415
     from vicinal.study.store import Store  # noqa: PLC0415
+    from vicinal.study.store.disk import explained  # noqa: PLC0415
     from vicinal.study.tally import manifest_of, summary_of  # noqa: PLC0415
 
     check_in("--format", form, FORMATS)
     store = Store(folder, read_only=True)
     manifest_of(store)
     place = to or folder / "tables"
-    place.mkdir(parents=True, exist_ok=True)
+    with explained(place):
+        place.mkdir(parents=True, exist_ok=True)
+        if form == "records":
+            store.frame(kind=None).to_parquet(place / "records.parquet")
     if form == "records":
         written = [place / "records.parquet"]
-        store.frame(kind=None).to_parquet(written[0])
     elif form == "csv":
         written = export.export_csv(summary_of(store), place)
     else:
@@ -157,7 +160,7 @@ def merge_command(
     report = store.merge([Store(other, read_only=True) for other in others])
     typer.echo(f"{report.added} records added, {report.same} were there already, {len(report.conflicts)} conflict.")
     for problem in (*report.conflicts, *report.problems):
-        typer.echo(f"{problem.path}: {problem.what}; {problem.way_out}.", err=True)
+        typer.echo(str(problem), err=True)
 
 
 @study_app.command("seal")
@@ -176,11 +179,11 @@ def _report(store: Any, path: Path) -> None:
 
 
 def _local(workers: int | None) -> Any:
-    import os  # noqa: PLC0415
+    from dask.system import CPU_COUNT  # noqa: PLC0415
 
     from vicinal.study.runner import local_cluster  # noqa: PLC0415
 
-    return local_cluster(workers or len(os.sched_getaffinity(0)))
+    return local_cluster(workers or CPU_COUNT)
 
 
 def _counted(done: int, failed: int, left: int) -> str:
@@ -194,7 +197,7 @@ def _say(tally: Any, folder: Path, console: Console) -> None:
     if tally.failed:
         console.print("the report says why records failed; --retry-failed tries them again", markup=False)
     for conflict in tally.conflicts:
-        console.print(f"{conflict.path}: {conflict.what}; {conflict.way_out}.", markup=False)
+        console.print(str(conflict), markup=False)
 
 
 def _say_missing(missing: list[dict[str, str]], console: Console) -> None:
@@ -207,7 +210,7 @@ def _say_missing(missing: list[dict[str, str]], console: Console) -> None:
 
 def _say_problems(store: Any, console: Console) -> None:
     for problem in store.problems:
-        console.print(f"{problem.path}: {problem.what}; {problem.way_out}.", markup=False)
+        console.print(str(problem), markup=False)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from vicinal.evaluation import LOWER_IS_BETTER
+
 __all__ = ["plain", "progress_bar", "results_table", "two_columns"]
 
 LONGEST = 200
@@ -18,7 +20,7 @@ COLUMNS = {
     "accuracy": ("accuracy %", 100, 2, 1),
     "log_loss": ("log loss", 1, 3, 2),
     "brier": ("Brier", 1, 3, None),
-    "ece": ("ECE %", 100, 1, None),
+    "ece": ("ECE", 1, 3, None),
 }
 """Title, unit, digits of the mean, and of the spread over trials if it is shown."""
 
@@ -79,7 +81,7 @@ def results_table(summary: Mapping[str, Any], console: Console) -> None:
             text = f"{mean * scale:.{digits}f}"
             if spread is not None and len(m[metric]["trials"]) > 1:
                 text += f" ± {m[metric]['std'] * scale:.{spread}f}"
-            best = max(values) if metric == "accuracy" else min(values)
+            best = min(values) if metric in LOWER_IS_BETTER else max(values)
             cells.append(Text(text, style="bold green" if mean == best else ""))
         verdict = "" if name == baseline else WORDS.get(verdicts.get((name, "log_loss"), ""), "")
         table.add_row(Text(name), *cells, Text(f"{m['seconds']:.1f}"), Text(verdict))

@@ -27,9 +27,10 @@ def check_number(
     high: float = math.inf,
     *,
     open_low: bool = False,
+    open_high: bool = False,
     whole: bool = False,
 ) -> None:
-    """Raise unless `value` is a number in [low, high] (or (low, high] with `open_low`), and whole if asked.
+    """Raise unless `value` is a number in [low, high] (an end that is open left out), and whole if asked.
 
     Examples:
         >>> check_number("gamma", 1.3, 0, 1)
@@ -39,9 +40,9 @@ def check_number(
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"`{name}` must be {'an integer' if whole else 'a number'}, got {value!r}.")
-    if not (low < value if open_low else low <= value) or not value <= high:
+    if not (low < value if open_low else low <= value) or not (value < high if open_high else value <= high):
         bracket = "(" if open_low or low == -math.inf else "["
-        closing = ")" if high == math.inf else "]"
+        closing = ")" if open_high or high == math.inf else "]"
         raise InputError(f"`{name}` must lie in {bracket}{low:g}, {high:g}{closing}, got {value!r}.")
 
 

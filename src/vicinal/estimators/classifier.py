@@ -6,60 +6,35 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from vicinal.core import check_device, check_in, check_number
 from vicinal.estimators.base import ProbabilityClassifier
-from vicinal.estimators.rows import Rows, canonical_rows, read_features, seed_of
+from vicinal.estimators.rows import canonical_rows, read_features, scale_of, seed_of
 from vicinal.networks import MLP
 from vicinal.training import Fit, LatentFit, Optimizer, Setting, fit_latent, fit_stack, make_group
 from vicinal.vicinity import BaseVicinity, GenLabel, Mixup
 
-__all__ = ["NetworkClassifier", "VicinalClassifier"]
+__all__ = ["VicinalClassifier", "read_epochs"]
 
 AUTO_STEPS = 1000
 """Steps that 'auto' epochs come to."""
 
 
-class NetworkClassifier(ProbabilityClassifier):
-    """Abstract: predicts by a fitted small network, standardised features in, class probabilities out.
+def read_epochs(epochs: int | str, rows: int, batch_size: int, steps: int = AUTO_STEPS) -> int:
+    """Return the epochs that a user asked for; 'auto' for as many as make `steps` batches, at least 5.
 
-    Attributes:
-        classes_: (K,) labels in order. n_features_in_: D. feature_names_in_: (D,) where X had names.
-        n_iter_: epochs trained.
-        parameters_: weights and biases of the network, first layer first. mean_, scale_: (D,) of the features.
+    Raises:
+        InputError, TypeError: a number below 1, or another word.
     """
-
-    mean_: np.ndarray
-    scale_: np.ndarray
-    parameters_: list[Tensor]
-
-    def _keep(self, network: MLP, rows: Rows, standardize: bool) -> None:
-        """Take what a prediction needs: the network, the labels and the scale of the features."""
-        scaler = StandardScaler(with_mean=standardize, with_std=standardize).fit(rows.x, sample_weight=rows.plain)
-        self.classes_ = rows.classes
-        self.mean_ = scaler.mean_ if standardize else np.zeros(rows.x.shape[1])
-        self.scale_ = scaler.scale_ if standardize else np.ones(rows.x.shape[1])
-        self.parameters_ = [value.detach().cpu() for value in network.state_dict().values()]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities (N, K), columns in the order of `classes_`."""
-        check_is_fitted(self, "parameters_")
-        X = read_features(self, X)
-        z = torch.as_tensor((X - self.mean_) / self.scale_, dtype=self.parameters_[0].dtype)
-        with torch.no_grad():
-            result: np.ndarray = torch.softmax(MLP.from_parameters(self.parameters_)(z).double(), 1).numpy()
-        return result
+    check_number("batch_size", batch_size, 1, whole=True)
+    if epochs == "auto":
+        return max(5, math.ceil(steps / math.ceil(rows / batch_size)))
+    check_number("epochs", epochs, 1, whole=True)
+    return int(epochs)
 
 
-def auto_epochs(rows: int, batch_size: int, steps: int = AUTO_STEPS) -> int:
-    """Return the epochs that come to `steps` batches, at least 5."""
-    return max(5, math.ceil(steps / math.ceil(rows / batch_size)))
-
-
-class VicinalClassifier(NetworkClassifier):
+class VicinalClassifier(ProbabilityClassifier):
     """A logistic regression or small network trained on vicinal points.
 
     Args:
@@ -76,6 +51,11 @@ class VicinalClassifier(NetworkClassifier):
         standardize: scale features to mean 0 and standard deviation 1 by the training rows.
         device: where to train, such as 'cpu' or 'cuda'; predictions are made on the CPU.
         random_state: seed of initial weights, order, pairs and ratios.
+
+    Attributes:
+        classes_: (K,) labels in order. n_features_in_: D. feature_names_in_: (D,) where X had names.
+        n_iter_: epochs trained.
+        parameters_: weights and biases of the network, first layer first. mean_, scale_: (D,) of the features.
 
     Equal rows of equal class are merged into one of summed weight, and their order does not matter; an epoch draws as many
     rows as there are distinct ones, in proportion to their weights.
@@ -129,21 +109,20 @@ class VicinalClassifier(NetworkClassifier):
             ValueError: NaN, infinite or text features, continuous or constant labels, parameters out of range.
         """
         check_in("optimizer", self.optimizer, ("adam", "sgd"))
-        check_number("batch_size", self.batch_size, 1, whole=True)
-        if self.epochs != "auto":
-            check_number("epochs", self.epochs, 1, whole=True)
         check_device(self.device)
         rows = canonical_rows(self, X, y, sample_weight)
-        epochs = auto_epochs(len(rows.x), self.batch_size) if isinstance(self.epochs, str) else self.epochs
+        epochs = read_epochs(self.epochs, len(rows.x), self.batch_size)
         group = make_group(
             rows.x, rows.y, len(rows.classes), {"seed": seed_of(self.random_state)},
             scale=self.standardize, weight=rows.plain, device=self.device,
         )  # fmt: skip
-        setting = Setting(self.vicinity or GenLabel(gamma=0.8), self.learning_rate, self.weight_decay)
+        setting = Setting(
+            GenLabel(gamma=0.8) if self.vicinity is None else self.vicinity, self.learning_rate, self.weight_decay
+        )
         optimizer = Optimizer(self.optimizer)
         fit: Fit | LatentFit
         if self.latent:
-            warmup = Setting(self.warmup or Mixup(), self.learning_rate, self.weight_decay)
+            warmup = Setting(Mixup() if self.warmup is None else self.warmup, self.learning_rate, self.weight_decay)
             fit = fit_latent(
                 [group], warmup, [setting], hidden=self.hidden, warmup_epochs=epochs, optimizer=optimizer,
                 batch_size=self.batch_size, epochs=epochs,
@@ -152,6 +131,17 @@ class VicinalClassifier(NetworkClassifier):
             fit = fit_stack(
                 [group], [setting], hidden=self.hidden, optimizer=optimizer, batch_size=self.batch_size, epochs=epochs
             )
-        self._keep(fit.network(0, 0), rows, self.standardize)
+        self.classes_ = rows.classes
+        self.mean_, self.scale_ = scale_of(rows, self.standardize)
+        self.parameters_ = [value.detach().cpu() for value in fit.network(0, 0).state_dict().values()]
         self.n_iter_ = epochs
         return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities (N, K), columns in the order of `classes_`."""
+        check_is_fitted(self, "parameters_")
+        X = read_features(self, X)
+        z = torch.as_tensor((X - self.mean_) / self.scale_, dtype=self.parameters_[0].dtype)
+        with torch.no_grad():
+            result: np.ndarray = torch.softmax(MLP.from_parameters(self.parameters_)(z).double(), 1).numpy()
+        return result

@@ -14,16 +14,15 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.model_selection import check_cv
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from vicinal.core import check_device, check_in, check_number, seed_at
+from vicinal.core import InputError, check_device, check_in, check_number, seed_at
 from vicinal.densities import Density
 from vicinal.estimators.base import ProbabilityClassifier
 from vicinal.estimators.candidates import default_candidates, default_densities
-from vicinal.estimators.classifier import AUTO_STEPS, auto_epochs
+from vicinal.estimators.classifier import AUTO_STEPS, read_epochs
 from vicinal.estimators.posteriors import fit_density, held_out_posteriors, mix_posteriors, trust_in
-from vicinal.estimators.rows import Rows, canonical, read_features, read_rows, seed_of
+from vicinal.estimators.rows import Rows, canonical, read_features, read_rows, scale_of, seed_of
 from vicinal.networks import MLP
 from vicinal.training import (
     Fit,
@@ -160,13 +159,10 @@ class VicinalClassifierCV(ProbabilityClassifier):
         rows = canonical(read)
         k, seed = len(rows.classes), seed_of(self.random_state)
         hedge = self.selection == "ensemble"
-        rates, decays, steps = GRIDS[len(self.hidden) > 0]
-        epochs = auto_epochs(len(rows.x), self.batch_size, steps) if isinstance(self.epochs, str) else self.epochs
+        steps = GRIDS[len(self.hidden) > 0][2]
+        epochs = read_epochs(self.epochs, len(rows.x), self.batch_size, steps)
         points = checkpoint_epochs(epochs, CHECKPOINTS)
-        candidates = default_candidates() if self.candidates is None else list(self.candidates)
-        rates = rates if self.learning_rates is None else self.learning_rates
-        decays = decays if self.weight_decays is None else self.weight_decays
-        grid = list(product(range(len(candidates)), rates, decays))
+        candidates, grid = self._grid()
         settings = [Setting(candidates[i], rate, decay) for i, rate, decay in grid]
         splits = self._split(read, rows, seed_at(seed=seed, purpose="folds"))
         most = max(HELD_OUT_ROWS, HELD_OUT_NUMBERS // (len(settings) * len(points) * k)) // len(splits)
@@ -234,6 +230,17 @@ class VicinalClassifierCV(ProbabilityClassifier):
         result: np.ndarray = (networks + mix_posteriors(self.densities_, self.density_weight_, z)).numpy()
         return result
 
+    def _grid(self) -> tuple[list[BaseVicinity], list[tuple[int, float, float]]]:
+        """Return the candidates, and every setting: a candidate's number, a learning rate and a weight decay."""
+        candidates = default_candidates() if self.candidates is None else list(self.candidates)
+        rates, decays, _ = GRIDS[len(self.hidden) > 0]
+        rates = rates if self.learning_rates is None else self.learning_rates
+        decays = decays if self.weight_decays is None else self.weight_decays
+        for name, given in (("candidates", candidates), ("learning_rates", rates), ("weight_decays", decays)):
+            if not len(given):
+                raise InputError(f"`{name}` must hold at least one to choose; leave it out for the default.")
+        return candidates, list(product(range(len(candidates)), rates, decays))
+
     def _split(self, read: Rows, rows: Rows, seed: int) -> list[tuple[Rows, Rows]]:
         """Return (training, held-out) rows of every fold.
 
@@ -243,7 +250,10 @@ class VicinalClassifierCV(ProbabilityClassifier):
             check_number("cv", self.cv, 2, whole=True)
             return [(rows.take(a), rows.take(b)) for a, b in split_folds(rows.y, int(self.cv), seed)]
         splits = check_cv(self.cv, read.y, classifier=True).split(read.x, read.y)
-        return [(canonical(read.take(a)), canonical(read.take(b))) for a, b in splits]
+        found = [(canonical(read.take(a)), canonical(read.take(b))) for a, b in splits]
+        if not found or not all(len(a.x) and len(b.x) for a, b in found):
+            raise InputError("`cv` must have rows of some weight on both sides of every split; give another splitter.")
+        return found
 
     def _group(self, rows: Rows, address: dict[str, int | str], held_out: Rows | None = None) -> Group:
         """Return rows to train on, and to evaluate on."""
@@ -256,10 +266,10 @@ class VicinalClassifierCV(ProbabilityClassifier):
     def _keep(self, networks: list[list[MLP]], trained_on: list[Rows], rows: Rows, weight: np.ndarray) -> None:
         """Take what a prediction needs: networks side by side, each made to read features on one scale."""
         self.classes_ = rows.classes
-        self.mean_, self.scale_ = _scale(rows, self.standardize)
+        self.mean_, self.scale_ = scale_of(rows, self.standardize)
         stacked = []
         for group, train in zip(networks, trained_on, strict=True):
-            mean, scale = _scale(train, self.standardize)
+            mean, scale = scale_of(train, self.standardize)
             shift, stretch = (torch.as_tensor(v) for v in ((self.mean_ - mean) / scale, self.scale_ / scale))
             for network in group:
                 first, bias, *others = (value.detach().cpu() for value in network.state_dict().values())
@@ -299,11 +309,3 @@ def _sample(rows: Rows, most: int, seed: int) -> Rows:
     if len(rows.x) <= most:
         return rows
     return rows.take(np.sort(np.random.default_rng(seed).choice(len(rows.x), most, replace=False)))
-
-
-def _scale(rows: Rows, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the scale of every feature, (D,) each; 0 and 1 unless they are to be standardised."""
-    if not standardize:
-        return np.zeros(rows.x.shape[1]), np.ones(rows.x.shape[1])
-    scaler = StandardScaler().fit(rows.x, sample_weight=rows.plain)
-    return scaler.mean_, scaler.scale_

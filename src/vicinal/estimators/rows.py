@@ -20,7 +20,8 @@ from vicinal.training import Group
 from vicinal.training.batches import Source
 from vicinal.vicinity import BaseVicinity
 
-__all__ = ["Rows", "canonical", "canonical_rows", "draw_vicinal", "read_features", "read_rows", "seed_of"]
+__all__ = ["Rows", "canonical", "canonical_rows", "draw_vicinal", "read_features", "read_rows"]
+__all__ += ["scale_of", "seed_of"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,14 @@ def read_features(estimator: Any, X: Any) -> np.ndarray:
     return result
 
 
+def scale_of(rows: Rows, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the scale of every feature, (D,) each; 0 and 1 unless they are to be standardised."""
+    if not standardize:
+        return np.zeros(rows.x.shape[1]), np.ones(rows.x.shape[1])
+    scaler = StandardScaler().fit(rows.x, sample_weight=rows.plain)
+    return scaler.mean_, scaler.scale_
+
+
 def seed_of(random_state: Any) -> int:
     """Turn scikit-learn's `random_state` into a seed."""
     if isinstance(random_state, int | np.integer):
@@ -114,8 +123,8 @@ def draw_vicinal(
         Points (n_draws * N, D) in the units of the rows, label rows (n_draws * N, K), weights (n_draws * N,) of mean 1 or,
         under a filter, below.
     """
-    scaler = StandardScaler().fit(rows.x, sample_weight=rows.plain) if scale else None
-    x = rows.x if scaler is None else scaler.transform(rows.x)
+    mean, stretch = scale_of(rows, scale)
+    x = (rows.x - mean) / stretch
     weight = None if rows.plain is None else torch.as_tensor(rows.weight)
     group = Group(
         torch.as_tensor(np.ascontiguousarray(x)),
@@ -133,6 +142,4 @@ def draw_vicinal(
         labels.append(sum(share * block.targets[f"{i}"] for i, share in enumerate(shares)).flatten(0, 1))  # type: ignore[union-attr]
         kept = block.weight / block.weight.amax(1, keepdim=True).clamp(min=1e-300)
         weights.append(kept.flatten())
-    result = torch.cat(points).numpy()
-    result = result if scaler is None else scaler.inverse_transform(result)
-    return result, torch.cat(labels).numpy(), torch.cat(weights).numpy()
+    return torch.cat(points).numpy() * stretch + mean, torch.cat(labels).numpy(), torch.cat(weights).numpy()

@@ -38,7 +38,7 @@ class VicinalWrapper(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # typ
         random_state: seed of the draws; the estimator has its own.
 
     Attributes:
-        estimator_: the fitted clone. classes_: (K,) labels in order. n_features_in_: D.
+        estimator_: the fitted clone. classes_: (K,) labels that it was trained on, in order. n_features_in_: D.
 
     Examples:
         >>> from sklearn.datasets import load_iris
@@ -86,20 +86,20 @@ class VicinalWrapper(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # typ
         points, soft, weight = draw_vicinal(
             rows, vicinity, self.n_draws, seed_of(self.random_state), scale=self.standardize
         )
-        shares = soft * weight[:, None]
+        shares = np.where(soft < self.min_weight, 0.0, soft) * weight[:, None]
         if self.keep_original:
             points = np.concatenate([rows.x, points])
             shares = np.concatenate(
                 [np.eye(len(rows.classes))[rows.y] * (rows.weight / rows.weight.mean())[:, None], shares]
             )
-        row, label = np.nonzero(shares > self.min_weight)
+        row, label = np.nonzero(shares)
         if len(row) == 0:
             raise InputError("the vicinity's filter left no point; set `keep_original=True`, or another vicinity.")
         # The total weight stays that of the rows given, for estimators whose penalty is weighed against it.
         value = shares[row, label]
         value = value * (rows.weight.sum() / value.sum())
         self.estimator_ = clone(self.estimator).fit(points[row], rows.classes[label], sample_weight=value)
-        self.classes_ = rows.classes
+        self.classes_ = self.estimator_.classes_
         return self
 
     def predict(self, X: Any) -> np.ndarray:

@@ -6,10 +6,12 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 
-__all__ = ["METRICS", "expected_calibration_error", "reliability_bins", "score_probabilities"]
+__all__ = ["LOWER_IS_BETTER", "METRICS", "expected_calibration_error", "reliability_bins", "score_probabilities"]
 
 METRICS = ("accuracy", "log_loss", "brier", "ece")
-"""Names of the scores; all but accuracy are better when lower."""
+"""Names of the scores."""
+
+LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 
 BINS = 15
 """Bins of the calibration error, as in Guo et al. (2017)."""

@@ -56,7 +56,7 @@ def paired_difference(
     """
     if len(a) != len(b) or not len(a):
         raise InputError(f"`a` and `b` must hold one score a trial each, got {len(a)} and {len(b)}.")
-    check_number("test_share", test_share, 0, 1)
+    check_number("test_share", test_share, 0, 1, open_high=True)
     d = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     mean, n = float(d.mean()), len(d)
     if n == 1:

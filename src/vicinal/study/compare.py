@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 
-from vicinal.core import InputError, check_device, check_number
+from vicinal.core import InputError, check_device, check_number, working_dtype
 from vicinal.study.methods import Method
 from vicinal.study.outcome import Comparison, Outcome
 from vicinal.study.portion import Portion, Report
@@ -38,7 +38,7 @@ def compare(
         protocol: from `read_protocol`.
         trials: splits, or fresh samples of a synthetic problem.
         seed: of everything; the splits of a trial do not depend on the methods.
-        device: where to train; None takes an accelerator if there is one and the network is no logistic regression.
+        device: where to train; None takes an accelerator with double precision if there is one, for networks with hidden layers.
         report: called now and then.
 
     Returns:
@@ -52,9 +52,7 @@ def compare(
     for method in methods:
         if method.hidden and not protocol.hidden:
             raise InputError(method.lacking())
-    if device is None:
-        accelerated = torch.accelerator.is_available() and bool(protocol.hidden)
-        device = str(torch.accelerator.current_accelerator()) if accelerated else "cpu"
+    device = _device(protocol) if device is None else device
     check_device(device)
     result = Comparison(
         problem, protocol, list(methods), seed, trials, {m.name: Outcome() for m in methods}, [], device
@@ -84,6 +82,12 @@ class _Scaled:
 
     def __call__(self, done: float, loss: float) -> None:
         self.report(self.base + self.share * done, loss)
+
+
+def _device(protocol: Protocol) -> str:
+    if not protocol.hidden or (found := torch.accelerator.current_accelerator(check_available=True)) is None:
+        return "cpu"
+    return str(found) if working_dtype(found) == torch.float64 else "cpu"
 
 
 def _portions(trials: list[Trial], methods: Sequence[Method], protocol: Protocol) -> list[list[Trial]]:

@@ -246,9 +246,10 @@ def read_methods(names: str | Sequence[str] | None, network: str | None = None) 
     if names is None:
         known = [METHODS[name] for name in DEFAULT_METHODS]
         return [method for method in known if not method.hidden or network not in (None, "linear")]
-    wanted = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     found = []
-    for name in dict.fromkeys(name for name in wanted if name):
+    for name in dict.fromkeys(map(str.strip, names.split(",") if isinstance(names, str) else names)):
+        if not name:
+            continue
         if name not in METHODS:
             near = get_close_matches(name, METHODS, 1)
             hint = f"; did you mean '{near[0]}'?" if near else ""

@@ -1,7 +1,8 @@
 """From a suite and the tables at hand to units of work, each with the keys of the records that it makes.
 
 A unit is a data set with a family of methods that share candidates, all trials stacked; one unit a data set more describes the
-table itself (its profile). What a record says depends on its axes alone, so plans may grow, overlap and run anywhere.
+table itself (its profile). What a record says depends on its axes alone, so plans may grow, overlap and run anywhere; what the
+index of a folder says of a table (its family, its name) is the manifest's.
 """
 
 import datetime
@@ -15,7 +16,6 @@ from typing import Any
 
 import vicinal
 from vicinal.core import InputError
-from vicinal.data import SYNTHETIC
 from vicinal.study.catalogue import Catalogue, Missing, Source
 from vicinal.study.families import method_families
 from vicinal.study.methods import Method, read_methods
@@ -24,7 +24,7 @@ from vicinal.study.record import Axes
 from vicinal.study.suite import Suite
 from vicinal.study.trials import Problem, read_problem
 
-__all__ = ["Plan", "Unit", "make_plan"]
+__all__ = ["Plan", "Unit", "make_plan", "protocol_for"]
 
 PATIENCE = 3
 """Tables that can't be fetched one after another before the rest is not tried."""
@@ -68,7 +68,7 @@ def make_plan(
     suite: Suite,
     catalogue: Catalogue,
     *,
-    methods: Sequence[str] | None = None,
+    methods: str | Sequence[str] | None = None,
     trials: int | None = None,
     seed: int = 0,
     protocol: str | None = None,
@@ -82,7 +82,7 @@ def make_plan(
     Args:
         suite: from `read_suite`.
         catalogue: where its tables are.
-        methods: in place of the suite's.
+        methods: in place of the suite's; a list, or a text with commas between.
         trials: in place of the suite's.
         seed: of everything.
         protocol: in place of the suite's.
@@ -111,24 +111,34 @@ def make_plan(
             f"{missing[0].dataset}, {missing[0].why}. Give a folder that holds some with --tables."
         )
     name, net = protocol or suite.protocol, network or suite.network
-    chosen = read_methods(list(methods or suite.methods), net)
-    said = {key: value for key, value in (options or {}).items() if value is not None}
+    chosen = read_methods(suite.methods if methods is None else methods, net)
+    names = [m.name for m in chosen]
+    best_of = suite.best_of if suite.best_of and {*suite.best_of["methods"]} <= {*names} else None
+    given = {key: value for key, value in (options or {}).items() if value is not None}
     count = suite.trials if trials is None else trials
     attack = {"attack": dict(suite.attack)} if suite.attack else {}
-    units = []
+    units, about, said = [], {}, {}
     for source in sources:
         if source.dataset not in problems:
             continue
         problem = problems[source.dataset]
-        synthetic = source.dataset if problem.synthetic else None
-        plan = read_protocol(name, None if synthetic and name == "paper" else net, synthetic, **said)
+        plan, own = protocol_for(problem, name, net, given), protocol_for(problem, name, net)
+        # Only what differs from the protocol's own, in the protocol's words: `--alpha 1` asks for what is there.
+        options = {key: getattr(plan, key) for key in given if getattr(plan, key) != getattr(own, key)}
+        said[source.dataset] = options
+        about[source.dataset] = {"family": source.family or source.dataset, "name": problem.title}
         profile = Axes(
-            source.dataset, "profile", name, plan.network, count, seed, said, _fingerprint(problem), kind="profile"
+            source.dataset, "profile", name, plan.network, count, seed, options, _fingerprint(problem), kind="profile"
         )
         units.append(Unit("profile", source, (profile,), 1e-6 * problem.rows**2))
         for family in method_families(chosen, plan):
-            axes = [replace(profile, kind="scores", method=m.name, options={**said, **attack}) for m in family]
+            axes = [replace(profile, kind="scores", method=m.name, options={**options, **attack}) for m in family]
             units.append(Unit("scores", source, tuple(axes), _cost(problem, family, plan, count)))
+
+    def comparable(row: Mapping[str, Any]) -> bool:
+        """Whether a published number is of the study that is planned."""
+        return (row.get("protocol", suite.protocol), suite.network) == (name, net)
+
     manifest = {
         "schema": 1,
         "suite": suite.name,
@@ -139,23 +149,23 @@ def make_plan(
         "network": net,
         "trials": count,
         "seed": seed,
-        "methods": [m.name for m in chosen],
-        "subject": suite.subject if suite.subject in {m.name for m in chosen} or suite.best_of else None,
+        "methods": names,
+        "subject": suite.subject if suite.subject in (*names, best_of and best_of["name"]) else None,
         "metrics": list(suite.metrics),
         "datasets": list(problems),
+        "about": about,
         "missing": [{"id": m.dataset, "why": m.why} for m in missing],
         "criterion": suite.criterion,
         "balanced": suite.balanced,
-        "published": [dict(row) for row in suite.published if row.get("protocol", suite.protocol) == name],
+        "published": [dict(row) for row in suite.published if comparable(row) and not said.get(row["dataset"])],
         "published_on": suite.published_on,
-        "published_counts": [dict(row) for row in suite.published_counts],
-        "best_of": None if suite.best_of is None else dict(suite.best_of),
+        "published_counts": [dict(row) for row in suite.published_counts if comparable(row) and not any(said.values())],
+        "best_of": None if best_of is None else dict(best_of),
         "attack": None if suite.attack is None else dict(suite.attack),
         "remarks": list(suite.remarks),
         "notes": [f"{s.dataset}: {s.note}" for s in sources if s.note and s.dataset in problems],
         "planned": [[a.key, a.kind, a.dataset, a.method] for unit in units for a in unit.axes],
         "command": command,
-        "test_size": read_protocol(name, net).test_size,
         "date": datetime.date.today().isoformat(),
         "versions": {
             "vicinal": vicinal.__version__,
@@ -164,6 +174,12 @@ def make_plan(
         },
     }
     return Plan(manifest, tuple(sorted(units, key=lambda unit: -unit.cost)), problems)
+
+
+def protocol_for(problem: Problem, name: str, network: str, options: Mapping[str, Any] | None = None) -> Protocol:
+    """Return a study's protocol on one problem: the paper's synthetic problems have networks of their own."""
+    synthetic = problem.name if problem.synthetic else None
+    return read_protocol(name, None if synthetic and name == "paper" else network, synthetic, **(options or {}))
 
 
 def _read(
@@ -189,7 +205,7 @@ def _read(
 
 def _fingerprint(problem: Problem) -> str:
     """Return what tells a changed table from the one that records are of."""
-    if problem.table is None or problem.name in SYNTHETIC:
+    if problem.table is None:
         return ""
     text = problem.table.features.assign(**{"": problem.table.target}).to_csv(index=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

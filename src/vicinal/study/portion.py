@@ -193,6 +193,8 @@ def _test(network: MLP, rows: torch.Tensor, selected: dict[str, Any]) -> Tested:
     with torch.no_grad():
         p = torch.softmax(network(rows).double(), 1)
     if not bool(p.isfinite().all()):
-        # Steps as large as the paper's may leave a network of infinite weights: it knows nothing, and says so.
+        # Steps as large as the paper's may leave a network of infinite weights: it knows nothing, and one of zeros says so.
         p, selected = torch.full_like(p, 1 / p.shape[1]), {**selected, "diverged": True}
+        for parameter in network.parameters():
+            parameter.data.zero_()
     return Tested(p.cpu().numpy(), selected, network.cpu())

@@ -35,7 +35,7 @@ class Protocol:
         scoring: what the choice goes by, 'accuracy' or 'log_loss'.
         alpha: of the mixing methods' lam ~ Beta(alpha, alpha).
         scale: whether features are standardised by the training rows.
-        test_size: share of the rows that is held out in each trial.
+        test_size: share of the rows that is held out in each trial; 0 for a synthetic problem, whose test rows are fresh.
         synthetic: name of the synthetic problem, if it is one.
     """
 
@@ -133,6 +133,7 @@ def read_protocol(
             keep=keep or "last",
             folds=0,
             alpha=alpha,
+            test_size=0.0,
             synthetic=synthetic,
         )
     network = network or "linear"
@@ -166,5 +167,6 @@ def read_protocol(
         scoring="log_loss",
         alpha=alpha,
         scale=scale is not False,
+        test_size=0.3 if synthetic is None else 0.0,
         synthetic=synthetic,
     )

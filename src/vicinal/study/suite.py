@@ -17,19 +17,45 @@ A suite of one's own is such a file anywhere, or a folder of tables.
 
 import csv
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Self
 
 from vicinal.core.checks import InputError
+from vicinal.evaluation import METRICS
 from vicinal.study.catalogue import Catalogue
 
 __all__ = ["Suite", "list_suites", "read_suite"]
 
 HOME = resources.files("vicinal.study") / "suites"
+
+KINDS: dict[str, tuple[Callable[[Any], bool], tuple[str, ...]]] = {
+    "text": (
+        lambda value: isinstance(value, str),
+        ("title", "question", "citation", "protocol", "network", "subject", "published_on"),
+    ),
+    "a list of texts": (
+        lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
+        ("datasets", "methods", "metrics", "remarks"),
+    ),
+    "a list of numbers of OpenML tables": (
+        lambda value: isinstance(value, list) and all(type(v) is int for v in value),
+        ("openml",),
+    ),
+    "a whole number from 1": (lambda value: type(value) is int and value > 0, ("trials",)),
+    "a share from 0 to 1": (lambda value: type(value) in (int, float) and 0 <= value <= 1, ("criterion", "balanced")),
+    "a table with a name and methods": (lambda value: _has(value, "name", "methods"), ("best_of",)),
+    "a table with a name, steps and a radius": (lambda value: _has(value, "name", "steps", "radius"), ("attack",)),
+    "the name of a file or a list of them": (
+        lambda value: isinstance(value, list) and all(isinstance(v, Path | Traversable) for v in value),
+        ("published", "published_counts"),
+    ),
+}
+"""What an entry must be, and the entries that must be that."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +129,7 @@ def read_suite(name: str) -> Suite:
     if path.suffix == ".toml":
         if not path.is_file():
             raise InputError(f"no suite at {name}.")
-        return _suite(path.stem, _entries(path.read_text("utf-8"), name), path.parent)
+        return _suite(path.stem, _entries(path.read_text("utf-8"), name, path.parent))
     known = list_suites()
     if name not in known:
         # People say the table's number.
@@ -112,7 +138,7 @@ def read_suite(name: str) -> Suite:
         raise InputError(
             f"no suite is called {name!r}{hint} `vicinal study list` lists them; a folder of tables is one too."
         )
-    return _suite(name, _entries((HOME / f"{name}.toml").read_text("utf-8"), name), None)
+    return _suite(name, _bundled(name))
 
 
 def _of_folder(folder: Path) -> Suite:
@@ -135,23 +161,37 @@ def _of_folder(folder: Path) -> Suite:
     )
 
 
-def _entries(text: str, name: str) -> dict[str, Any]:
+def _bundled(name: str) -> dict[str, Any]:
+    return _entries((HOME / f"{name}.toml").read_text("utf-8"), name, HOME / "published")
+
+
+def _entries(text: str, name: str, beside: Traversable) -> dict[str, Any]:
+    """Read a suite's entries and those it inherits; files of published numbers are beside the suite that names them."""
     try:
         entries = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{name} is no TOML: {error}.") from error
+    for key in ("published", "published_counts"):
+        files = entries.get(key)
+        if isinstance(files, str):
+            files = [files] if files else []
+        if isinstance(files, list):
+            entries[key] = [beside / file if isinstance(file, str) else file for file in files]
     base = entries.pop("extends", None)
     if base is None:
         return entries
-    inherited = _entries((HOME / f"{base}.toml").read_text("utf-8"), base) if base in list_suites() else None
-    if inherited is None:
-        raise InputError(f"{name} extends {base!r}, and there is no such suite.")
+    if base not in list_suites():
+        raise InputError(f"{name} extends {base!r}, and there is no such suite; `vicinal study list` lists them.")
+    inherited = _bundled(base)
     if "openml" in entries or "datasets" in entries:
         inherited = {k: v for k, v in inherited.items() if k not in ("openml", "datasets")}
     return {**inherited, **entries}
 
 
-def _suite(name: str, entries: dict[str, Any], beside: Path | None) -> Suite:
+def _suite(name: str, entries: dict[str, Any]) -> Suite:
+    for what, (holds, keys) in KINDS.items():
+        if wrong := [key for key in keys if key in entries and not holds(entries[key])]:
+            raise InputError(f"{name} must have {what} in {wrong[0]!r}, got {entries[wrong[0]]!r:.80}.")
     openml = entries.pop("openml", [])
     datasets = [*entries.pop("datasets", []), *(f"openml:{number}" for number in openml)]
     known = {field.name for field in fields(Suite)} - {"name", "datasets"}
@@ -166,8 +206,18 @@ def _suite(name: str, entries: dict[str, Any], beside: Path | None) -> Suite:
     ):
         if not value:
             raise InputError(f"{name} must have {required!r}.")
+    best_of = entries.get("best_of") or {"name": None, "methods": []}
+    for key, named, known in (
+        ("metrics", entries.get("metrics", ()), {*METRICS, *(["robust_accuracy"] if "attack" in entries else [])}),
+        ("best_of", best_of["methods"], {*entries["methods"]}),
+        ("subject", [entries["subject"]] if "subject" in entries else [], {*entries["methods"], best_of["name"]}),
+    ):
+        if strange := [word for word in named if word not in known]:
+            raise InputError(
+                f"{name} has {strange[0]!r} in {key!r}; it must be one of {', '.join(filter(None, known))}."
+            )
     for key in ("published", "published_counts"):
-        entries[key] = _published(entries[key], beside) if entries.get(key) else ()
+        entries[key] = _published(entries.get(key, []))
     entries["published"] = [
         row
         for row in entries["published"]
@@ -177,10 +227,13 @@ def _suite(name: str, entries: dict[str, Any], beside: Path | None) -> Suite:
     return Suite(name=name, datasets=tuple(datasets), **values)
 
 
-def _published(files: str | list[str], beside: Path | None) -> tuple[Mapping[str, Any], ...]:
+def _has(value: Any, *keys: str) -> bool:
+    return isinstance(value, dict) and {*keys} <= value.keys()
+
+
+def _published(files: list[Traversable]) -> tuple[Mapping[str, Any], ...]:
     found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for file in [files] if isinstance(files, str) else files:
-        source = HOME / "published" / file if beside is None else beside / file
+    for source in files:
         if not source.is_file():
             raise InputError(f"no file of published numbers at {source}.")
         for row in csv.DictReader(source.read_text("utf-8").splitlines()):

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 
 import vicinal
 from vicinal.core import generator_at
-from vicinal.evaluation import METRICS, paired_difference, reliability_bins, score_probabilities
+from vicinal.evaluation import LOWER_IS_BETTER, METRICS, paired_difference, reliability_bins, score_probabilities
 from vicinal.study.compare import Comparison
 from vicinal.study.methods import densities_of
 from vicinal.study.trials import Trial
@@ -57,7 +57,7 @@ def summarize(result: Comparison, command: list[str] | None = None) -> dict[str,
             "trials": result.asked,
             "folds": protocol.folds,
             "seed": result.seed,
-            "test_size": "fresh rows" if problem.synthetic else protocol.test_size,
+            "test_size": protocol.test_size or "fresh rows",
             "epochs": protocol.epochs(len(result.trials[0].x)),
             "batch_size": protocol.batch_size,
             "optimizer": protocol.optimizer.name,
@@ -107,15 +107,13 @@ def _method(result: Comparison, name: str) -> dict[str, Any]:
 
 
 def _comparisons(result: Comparison, names: list[str], baseline: str) -> list[dict[str, Any]]:
-    # Fresh samples share no rows, so the correction for overlapping training sets falls away.
-    share = 0.0 if result.problem.synthetic else result.protocol.test_size
     found = []
     for name in names:
         for metric in METRICS:
             if name == baseline:
                 continue
             ours, theirs = (result.outcomes[n].scores[metric] for n in (name, baseline))
-            paired = paired_difference(ours, theirs, share)
+            paired = paired_difference(ours, theirs, result.protocol.test_size)
             found.append(
                 {
                     "method": name,
@@ -126,7 +124,7 @@ def _comparisons(result: Comparison, names: list[str], baseline: str) -> list[di
                     "high": paired.high,
                     "confidence": paired.confidence,
                     "trials": len(ours),
-                    "verdict": paired.verdict(higher_is_better=metric == "accuracy"),
+                    "verdict": paired.verdict(higher_is_better=metric not in LOWER_IS_BETTER),
                 }
             )
     return found
@@ -157,7 +155,7 @@ def _projection(result: Comparison) -> dict[str, Any]:
     generator = generator_at(dataset=result.problem.name, seed=result.seed, purpose="projection")
     rows = torch.nn.functional.one_hot(y, len(result.problem.labels)).to(x.dtype)
     repeats = max(1, -(-SHOWN // len(x)))
-    batch = Mixup(per="sample").draw_rows(
+    batch = Mixup(result.protocol.alpha, per="sample").draw_rows(
         x.expand(repeats, *x.shape), rows.expand(repeats, *rows.shape), None, generator
     )
     intruder = intrusions(batch, x, y).flatten()

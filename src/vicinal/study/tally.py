@@ -38,7 +38,7 @@ def manifest_of(store: Store) -> Mapping[str, Any]:
     """Return what a study's folder says of its plan.
 
     Raises:
-        InputError: the folder holds no study.
+        InputError: the folder holds no study, or a study.json without a plan.
 
     Examples:
         >>> manifest_of(Store("nowhere"))
@@ -48,6 +48,10 @@ def manifest_of(store: Store) -> Mapping[str, Any]:
     manifest = store.manifest
     if manifest is None:
         raise InputError(f"no study at {store.folder}; `vicinal study run SUITE --out {store.folder}` makes one.")
+    if "planned" not in manifest:
+        raise InputError(
+            f"{store.folder / 'study.json'} names no planned records; run the study again, which writes it anew."
+        )
     return manifest
 
 

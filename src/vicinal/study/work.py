@@ -20,8 +20,8 @@ from vicinal.core import InputError, generator_at
 from vicinal.evaluation import METRICS
 from vicinal.study.compare import compare
 from vicinal.study.methods import densities_of, read_methods
-from vicinal.study.plan import Unit
-from vicinal.study.protocol import Protocol, read_protocol
+from vicinal.study.plan import Unit, protocol_for
+from vicinal.study.protocol import Protocol
 from vicinal.study.record import make_record
 from vicinal.study.robustness import robust_accuracies
 from vicinal.study.trials import Problem
@@ -53,7 +53,9 @@ def run_unit(unit: Unit, problem: Problem) -> list[dict[str, Any]]:
     axes = unit.axes[0]
     started, clock = datetime.now(UTC), time.perf_counter()
     try:
-        protocol, facts = _protocol(unit, problem), _facts(unit, problem)
+        options = {key: value for key, value in axes.options.items() if key != "attack"}
+        protocol = protocol_for(problem, axes.protocol, axes.network, options)
+        facts = _facts(problem, protocol)
         if unit.kind == "profile":
             facts |= _profile(problem, protocol, axes.trials, axes.seed)
             results = [_Result({})]
@@ -90,22 +92,13 @@ def failed_records(unit: Unit, error: BaseException) -> list[dict[str, Any]]:
     return [make_record(axes, error=said, run=run) for axes in unit.axes]
 
 
-def _protocol(unit: Unit, problem: Problem) -> Protocol:
-    axes = unit.axes[0]
-    synthetic = axes.dataset if problem.synthetic else None
-    network = None if synthetic and axes.protocol == "paper" else axes.network
-    options = {key: value for key, value in axes.options.items() if key != "attack"}
-    return read_protocol(axes.protocol, network, synthetic, **options)
-
-
-def _facts(unit: Unit, problem: Problem) -> dict[str, Any]:
+def _facts(problem: Problem, protocol: Protocol) -> dict[str, Any]:
     return {
         "rows": problem.rows,
         "features": problem.features,
         "classes": len(problem.labels),
         "balance": min(problem.counts) / max(problem.counts),
-        "family": unit.source.family or unit.source.dataset,
-        "name": problem.title,
+        "test_share": protocol.test_size,
     }
 
 
@@ -138,6 +131,6 @@ def _profile(problem: Problem, protocol: Protocol, trials: int, seed: int) -> di
                 found.setdefault(f"{name}_train_accuracy", []).append(score)
         rows = torch.nn.functional.one_hot(group.y, group.n_classes).to(group.x.dtype)
         generator = generator_at(dataset=problem.name, seed=seed, trial=number, purpose="profile")
-        batch = Mixup(per="sample").draw_rows(group.x, rows, None, generator)
+        batch = Mixup(protocol.alpha, per="sample").draw_rows(group.x, rows, None, generator)
         found.setdefault("intrusion_rate", []).append(float(intrusions(batch, group.x, group.y).double().mean()))
     return {name: float(np.mean(values)) for name, values in found.items()}

@@ -122,7 +122,7 @@ def choose(scores: np.ndarray, plainness: Sequence[float], near_ties: bool = Tru
         (1, 0)
     """
     folds, _, checkpoints = scores.shape
-    mean = scores.mean(0)
+    mean = np.round(scores.mean(0), 10)  # equal scores of other folds have equal means
     mean = np.where(np.isnan(mean), np.inf, mean)
     leader = np.unravel_index(int(mean.argmin()), mean.shape)
     if near_ties and folds > 1:

@@ -20,7 +20,8 @@ from vicinal.study.analysis._scores import TEST_SIZE, Array, Scores, read_scores
 __all__ = ["SCHEMA", "analyse"]
 
 SCHEMA = 1
-FACTS = ("rows", "features", "classes", "balance", "family", "name")
+FACTS = ("rows", "features", "classes", "balance", "test_share")
+ABOUT = ("family", "name")
 PROFILE = ("gaussian_train_accuracy", "kde_train_accuracy", "intrusion_rate")
 
 
@@ -30,13 +31,14 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
     Args:
         frame: one row a record: `dataset`, `method`, `status` ('done' or 'failed'), `error_kind`, `error_message`, the
             means of the metrics over trials (accuracies and ECE as fractions), their `<metric>_trials` arrays,
-            `seconds`, and facts of the data set (`fact_rows`, `fact_family`, ...). Columns may be absent, values NaN.
-        profiles: one row a data set, with `fact_gaussian_train_accuracy` and `fact_kde_train_accuracy`; or None.
+            `seconds`, and facts of the data set (`fact_rows`, ...; `fact_test_share` is each trial's held-out share, 0 for
+            trials on fresh rows, 0.3 where it is not known). Columns may be absent, values NaN.
+        profiles: one row a data set, with `status`, `fact_gaussian_train_accuracy` and `fact_kde_train_accuracy`; or None.
         study: the manifest; `datasets`, `methods` and `metrics` are required, the first metric is what the study is
             about. `subject` is the method that is compared with the `baselines` (by default all others); `best_of`
-            (`name`, `methods`) adds a method that takes the best member on each data set. `criterion` and `balanced`
-            give thresholds of subsets; `published` (percent) and `published_counts` stand beside ours; `test_size`
-            (0.3) is each trial's held-out share, 0 for trials on fresh rows.
+            (`name`, `methods`) adds a method that takes the best member on each data set. `about` says the `family` and
+            the `name` of each data set. `criterion` and `balanced` give thresholds of subsets; `published` (percent) and
+            `published_counts` stand beside ours.
 
     Returns:
         The summary: `schema`, `status`, `subsets`, `datasets`, `published`, `counts`, `differences`, `increases`,
@@ -61,13 +63,12 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
         if not study.get(part):
             raise InputError(f"`study` must have the part '{part}' with at least one name, got {study.get(part)!r}.")
     best_of = study.get("best_of") or {"name": None, "methods": []}
-    if not set(best_of["methods"]) <= set(study["methods"]):  # a run of fewer methods than the suite has
-        study, best_of = {**study, "best_of": None}, {"name": None, "methods": []}
     methods = [*study["methods"], *([best_of["name"]] if best_of["name"] else [])]
     subject = study.get("subject") or best_of["name"]
     if subject is not None and subject not in methods:
         raise InputError(f"`study` must have its subject among its methods {methods}, got '{subject}'.")
-    facts = _facts(frame, profiles, study["datasets"])
+    profiles = pd.DataFrame({"dataset": [], "status": []}) if profiles is None or profiles.empty else profiles
+    facts = _facts(frame, profiles, study)
     families = facts["family"].where(facts["family"].notna(), facts.index.to_series())
     scores = read_scores(frame, study, families.tolist())
     metrics = list(scores.mean)
@@ -75,7 +76,7 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
     baselines = [name for name in study.get("baselines") or methods if name != subject]
     if subject == best_of["name"]:
         baselines = [name for name in baselines if name not in best_of["methods"]]
-    seed, test_size = abs(int(study.get("seed") or 0)), float(study.get("test_size", TEST_SIZE))
+    seed, test_share = abs(int(study.get("seed") or 0)), facts["test_share"].to_numpy(dtype=float)
     parts: dict[str, list[dict[str, Any]]] = {"counts": [], "differences": [], "increases": [], "ranks": []}
     theirs = published_counts(study)
     main = _main_comparison(subsets, baselines, metrics[0], theirs) if subject else None
@@ -85,7 +86,7 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
             parts["ranks"].append(label | ranks(scores, metric, member, best_of["name"]))
             if subject is None or not baselines:
                 continue
-            for row in counts(scores, metric, subject, baselines, member, test_size):
+            for row in counts(scores, metric, subject, baselines, member, test_share):
                 shares = theirs.get((metric, key, row["baseline"]))
                 parts["counts"].append(label | row | {"published": shares})
             parts["differences"] += [
@@ -108,7 +109,7 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
         "subject": subject,
         "baselines": baselines,
         "main": main,
-        "status": _status(frame, study),
+        "status": _status(frame, profiles, study),
         "subsets": _described(subsets, facts, families, study),
         "datasets": _datasets(scores, facts, subsets),
         "published": published_scores(scores, facts, study),
@@ -119,14 +120,18 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
     return plain
 
 
-def _facts(frame: pd.DataFrame, profiles: pd.DataFrame | None, datasets: list[str]) -> pd.DataFrame:
-    """What is known of each data set, from its first record that says it; one row each, in the study's order."""
-    found = pd.DataFrame(index=pd.Index(datasets, name="dataset"))
-    none = pd.DataFrame({"dataset": []})
-    for table, names in ((frame, FACTS), (none if profiles is None or profiles.empty else profiles, PROFILE)):
+def _facts(frame: pd.DataFrame, profiles: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
+    """What is known of each data set, from the manifest or its first record that says it; one row each, in the study's order."""
+    datasets, about = study["datasets"], study.get("about") or {}
+    found = pd.DataFrame(
+        [[about.get(name, {}).get(said) for said in ABOUT] for name in datasets],
+        pd.Index(datasets, name="dataset"), ABOUT, dtype=object,
+    )  # fmt: skip
+    for table, names in ((frame, FACTS), (profiles, PROFILE)):
         known = [name for name in names if f"fact_{name}" in table]
         first = table.groupby("dataset")[[f"fact_{name}" for name in known]].first()
         found[list(names)] = first.rename(columns=lambda c: c.removeprefix("fact_")).reindex(datasets, columns=names)
+    found["test_share"] = found["test_share"].astype(float).fillna(TEST_SIZE)
     return found
 
 
@@ -187,15 +192,16 @@ def _main_comparison(
     return {"metric": metric, "subset": (counted or filled)[0], "baseline": baseline}
 
 
-def _status(frame: pd.DataFrame, study: Mapping[str, Any]) -> dict[str, Any]:
-    ours = frame[frame["dataset"].isin(study["datasets"]) & frame["method"].isin(study["methods"])]
+def _status(frame: pd.DataFrame, profiles: pd.DataFrame, study: Mapping[str, Any]) -> dict[str, Any]:
+    """What is done and what failed, of the methods' records and of the profiles."""
+    ours = pd.concat([frame[frame["method"].isin(study["methods"])], profiles])
+    ours = ours[ours["dataset"].isin(study["datasets"])]
     missing = [{"id": str(entry["id"]), "why": entry.get("why") or ""} for entry in study.get("missing") or []]
     failed = ours[ours["status"] == "failed"]
     done = int((ours["status"] == "done").sum())
-    # The manifest lists each record as key, kind, data set, method.
     listed = study.get("planned")
-    pairs = len(set(study["datasets"]) - {entry["id"] for entry in missing}) * len(study["methods"])
-    planned = pairs if listed is None else sum(kind == "scores" for _, kind, *_ in listed)
+    pairs = len(set(study["datasets"]) - {entry["id"] for entry in missing}) * len(study["methods"]) + len(profiles)
+    planned = pairs if listed is None else len(listed)
     columns = ["dataset", "method", "error_kind", "error_message"]
     failures = failed.reindex(columns=columns).to_dict("records")
     causes = (

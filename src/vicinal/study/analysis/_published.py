@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vicinal.study.analysis._scores import LOWER_IS_BETTER, TEST_SIZE, Scores
+from vicinal.evaluation import LOWER_IS_BETTER
+from vicinal.study.analysis._scores import Scores
 
 __all__ = ["published_counts", "published_scores"]
 
@@ -53,8 +54,9 @@ def published_scores(scores: Scores, facts: pd.DataFrame, study: Mapping[str, An
         if row["differs"]:
             row["explanation"] = _explanation(row, scale)
             if study.get("published_on") == "one split" and metric not in LOWER_IS_BETTER:
-                rows = float(facts["rows"].get(row["dataset"], np.nan)) * float(study.get("test_size") or TEST_SIZE)
-                row["explanation"] += _luck(row, rows)
+                row["explanation"] += _luck(
+                    row, float(facts["rows"][row["dataset"]] * facts["test_share"][row["dataset"]])
+                )
     return found
 
 
@@ -79,7 +81,10 @@ def _explanation(row: Mapping[str, Any], scale: float) -> str:
 
 
 def _luck(row: Mapping[str, Any], rows: float) -> str:
-    """What a share of so few test rows varies by: sqrt(p (1 - p) / n), which trials on one split do not show."""
+    """What a share of so few test rows varies by: sqrt(p (1 - p) / n), which trials on one split do not show.
+
+    Nothing on a problem whose test rows are sampled, as many as one likes.
+    """
     if not rows >= 1:
         return ""
     luck = float(np.sqrt(row["published"] * (1 - row["published"]) / round(rows)))

@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from vicinal.core.extras import require
-from vicinal.study.analysis._scores import LOWER_IS_BETTER, Array, Scores, family_means
+from vicinal.evaluation import LOWER_IS_BETTER
+from vicinal.study.analysis._scores import Array, Scores, family_means
 
 __all__ = ["ranks"]
 

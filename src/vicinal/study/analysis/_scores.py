@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from vicinal.core.checks import InputError
+from vicinal.evaluation import LOWER_IS_BETTER
 
-__all__ = ["LOWER_IS_BETTER", "TEST_SIZE", "Array", "Scores", "family_means", "read_scores"]
+__all__ = ["TEST_SIZE", "Array", "Scores", "family_means", "read_scores"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 
 TEST_SIZE = 0.3
 """Share of the rows that each trial holds out, where the study does not say."""

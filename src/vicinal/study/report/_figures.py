@@ -202,7 +202,7 @@ def class_mark(k: int) -> tuple[str, str]:
     return f"c{k % CLASS_COLOURS}", CLASS_SYMBOLS[(k + k // CLASS_COLOURS) % len(CLASS_SYMBOLS)]
 
 
-PERCENT = Metric("", "", "", True, True, "")
+PERCENT = Metric("", "", "", True, "")
 
 
 def _count(count: int) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from vicinal.evaluation import LOWER_IS_BETTER
+
 __all__ = [
     "BY_KEY",
     "METRICS",
@@ -33,14 +35,18 @@ HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\ufeff]")
 
 @dataclass(frozen=True)
 class Metric:
-    """A quality of predictions: its key, its name, its name in a sentence, its better direction, and what it asks."""
+    """A quality of predictions: its key, its name, its name in a sentence, whether it is a share, and what it asks."""
 
     key: str
     name: str
     word: str
-    higher: bool
     percent: bool
     asks: str
+
+    @property
+    def higher(self) -> bool:
+        """Whether higher is better."""
+        return self.key not in LOWER_IS_BETTER
 
     @property
     def scale(self) -> float:
@@ -54,12 +60,11 @@ class Metric:
 
 
 METRICS = (
-    Metric("accuracy", "Accuracy", "accuracy", True, True, "How many test rows get the right class."),
+    Metric("accuracy", "Accuracy", "accuracy", True, "How many test rows get the right class."),
     Metric(
         "log_loss",
         "Log loss",
         "log loss",
-        False,
         False,
         "How surprised the model is by the true class: the mean of −log(its probability)."
         " One confident mistake costs a lot.",
@@ -69,7 +74,6 @@ METRICS = (
         "Brier",
         "Brier",
         False,
-        False,
         "The squared distance between the predicted probabilities and what happened."
         " Milder on single mistakes than log loss.",
     ),
@@ -77,7 +81,6 @@ METRICS = (
         "ece",
         "ECE",
         "ECE",
-        False,
         False,
         "Expected calibration error: how far the stated confidence lies from how often the model is right."
         " 0 is perfect.",
@@ -88,7 +91,6 @@ ROBUST = Metric(
     "robust_accuracy",
     "Robust accuracy",
     "robust accuracy",
-    True,
     True,
     "How many test rows get the right class even when an attack may move them within its radius.",
 )

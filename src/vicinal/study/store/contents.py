@@ -7,6 +7,7 @@ count; what is whole but cannot be read, such as a newer schema, stays and count
 import contextlib
 import itertools
 import os
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class Contents:
         self._noted: dict[tuple[Path, str], Problem] = {}
         self._ignored: set[object] = set()  # what is torn and could not be moved
         self._opened: tuple[object, Sealed | None] = (None, None)
+        self._opening = threading.Lock()
 
     def names(self) -> tuple[list[str], Collection[str]]:
         """Return the names of the loose records' files and of the sealed ones; a record may be both."""
@@ -208,12 +210,13 @@ class Contents:
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def _sealed(self, expected: Collection[str] = ()) -> Sealed | None:
-        signature = self._signature()
-        if signature != self._opened[0]:
-            torn = signature is None or signature in self._ignored
-            self._opened = (signature, None)
-            self._opened = (signature, None if torn else Sealed(self.parquet))
-        sealed = self._opened[1]
+        with self._opening:  # or another thread would take a file that is being opened for none
+            signature = self._signature()
+            if signature != self._opened[0]:
+                torn = signature is None or signature in self._ignored
+                self._opened = (signature, None)
+                self._opened = (signature, None if torn else Sealed(self.parquet))
+            sealed = self._opened[1]
         if expected and (sealed is None or not sealed.rows.keys() >= {*expected}):
             self.missed += 1  # unsealed meanwhile
         return sealed

@@ -1,0 +1,84 @@
+"""Plans: what a record's key depends on, and what a manifest says."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from vicinal.study.catalogue import Catalogue
+from vicinal.study.plan import make_plan
+from vicinal.study.suite import Suite, read_suite
+
+MINE = Suite("mine", "Mine", ("iris", "moon"), ("vanilla", "mixup"), subject="mixup")
+
+
+def keys(**given):
+    units = make_plan(MINE, Catalogue(None), **given).units
+    return {axes.dataset: axes.key for unit in units for axes in unit.axes if axes.method == "mixup"}
+
+
+@pytest.mark.parametrize("options", [{"alpha": 1}, {"alpha": 1.0, "scale": True}, {"folds": 6}, {"keep": None}])
+def test_what_the_protocol_does_anyway_is_no_option(options):
+    # On the paper's synthetic problems, which choose on fresh rows, folds are no choice.
+    assert keys(options=options) == keys()
+
+
+def test_equal_options_have_equal_keys_and_others_have_not():
+    assert keys(options={"alpha": 2}) == keys(options={"alpha": 2.0})
+    plain, raw, mixed = keys(), keys(options={"scale": False}), keys(options={"alpha": 2.0})
+    assert raw["iris"] != plain["iris"] != mixed["iris"]
+    assert raw["moon"] == plain["moon"]  # never scaled
+    assert mixed["moon"] != plain["moon"]
+
+
+def test_trials_on_fresh_rows_hold_nothing_out():
+    from vicinal.study.work import run_unit
+
+    quick = make_plan(replace(MINE, protocol="tuned", methods=("generative-classifier",)), Catalogue(None), trials=1)
+    shares = {}
+    for unit in quick.units:
+        (record,) = run_unit(unit, quick.problems[unit.source.dataset])
+        assert "family" not in record["facts"]
+        shares[record["dataset"]] = record["facts"]["test_share"]
+    assert shares == {"iris": 0.3, "moon": 0.0}
+
+
+def test_a_changed_table_has_other_keys_whatever_it_is_called(tmp_path):
+    found = []
+    for last in "xy":
+        pd.DataFrame({"a": range(8), "target": [*"xyxyxyx", last]}).to_csv(tmp_path / "circle.csv", index=False)
+        plan = make_plan(replace(MINE, datasets=("circle",)), Catalogue(tmp_path))
+        found.append({axes.key for unit in plan.units for axes in unit.axes})
+    assert not found[0] & found[1]
+
+
+def test_families_are_the_manifests(tmp_path):
+    pd.DataFrame({"a": range(8), "target": [*"xyxyxyxy"]}).to_csv(tmp_path / "one.csv", index=False)
+    plans = []
+    for family in ("flowers", "trees"):
+        (tmp_path / "index.csv").write_text(f"name,family\none,{family}\n")
+        plans.append(make_plan(replace(MINE, datasets=("one",)), Catalogue(tmp_path)))
+        assert plans[-1].manifest["about"] == {"one": {"family": family, "name": "one"}}
+    assert plans[0].manifest["planned"] == plans[1].manifest["planned"]
+
+
+def test_published_numbers_stand_beside_the_study_they_are_of():
+    suite, catalogue = replace(read_suite("genlabel/table3"), datasets=("iris",)), Catalogue(None)
+    suite = replace(suite, published=tuple({**row, "dataset": "iris"} for row in suite.published[:1]))
+    for given, there in (
+        ({}, True),
+        ({"options": {"alpha": 1}}, True),
+        ({"options": {"alpha": 2.0}}, False),
+        ({"protocol": "tuned"}, False),
+        ({"network": "mlp"}, False),
+    ):
+        manifest = make_plan(suite, catalogue, **given).manifest
+        assert (bool(manifest["published"]), bool(manifest["published_counts"])) == (there, there), given
+
+
+def test_a_run_of_fewer_methods_keeps_what_it_can_compare():
+    best = {"name": "best", "methods": ["genlabel-gaussian", "genlabel-kde"]}
+    suite = replace(MINE, methods=("mixup", *best["methods"]), best_of=best, subject="best")
+    whole, fewer = (make_plan(suite, Catalogue(None), methods=m).manifest for m in (None, " mixup, genlabel-kde"))
+    assert (whole["best_of"], whole["subject"]) == (best, "best")
+    assert (fewer["methods"], fewer["best_of"], fewer["subject"]) == (["mixup", "genlabel-kde"], None, None)
