@@ -118,6 +118,23 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path):
     assert "\x1b" not in page
 
 
+@pytest.mark.parametrize(
+    ("command", "message"), [("study", "the same command goes on"), ("methods", "nothing was written")]
+)
+def test_ctrl_c_is_told(command, message, monkeypatch, capsys):
+    from vicinal.cli import main, terminal
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(terminal, "two_columns", interrupt)
+    monkeypatch.setattr(sys, "argv", ["vicinal", command, *(["list"] if command == "study" else [])])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert message in capsys.readouterr().err
+
+
 def test_ctrl_c_leaves_what_is_done(tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(3000, 12))).add_prefix("f").assign(target=np.arange(3000) % 3)

@@ -39,7 +39,8 @@ def place(tmp_path_factory):
 
 def test_the_folder_holds_what_the_documents_say(place):
     folder = place / "studies" / "small"
-    assert {path.name for path in folder.iterdir()} == {"study.json", "records", "report.html"}
+    shown = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert shown == {"study.json", "records", "report.html"}
     manifest = json.loads((folder / "study.json").read_text())
     assert manifest["missing"] == [{"id": "nowhere", "why": "no such table"}]
     assert "A small study" in (folder / "report.html").read_text()
@@ -75,6 +76,13 @@ def test_exports(form, file, place):
         assert "mixup" in (place / "tables" / file).read_text()
 
 
+def test_an_export_that_cannot_be_written(place):
+    (place / "file").write_text("")
+    done = run("export", "studies/small", "--to", "file", cwd=place)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "must be a folder that can be written, got 'file'" in done.stderr
+
+
 def test_merge_seal_and_a_report_elsewhere(place, tmp_path):
     half = tmp_path / "half"
     shutil.copytree(place / "studies" / "small", half)
@@ -86,6 +94,23 @@ def test_merge_seal_and_a_report_elsewhere(place, tmp_path):
     assert "8 done of 8 records" in run("status", "half", cwd=tmp_path).stdout
     assert run("report", "half", "--to", "page.html", cwd=tmp_path).stdout == "report: page.html\n"
     assert "A small study" in (tmp_path / "page.html").read_text()
+
+
+def test_what_cannot_be_read_is_told(place, tmp_path):
+    shutil.copytree(place / "studies" / "small", tmp_path / "small")
+    (record,) = (tmp_path / "small" / "records" / "iris").glob("vanilla.*.json")
+    record.write_text(record.read_text().replace('{"schema":1', '{"schema":2'))
+    for command in ("report", "export"):
+        done = run(command, "small", cwd=tmp_path)
+        assert done.returncode == 0
+        assert "is of a newer schema" in done.stderr
+    assert "is of a newer schema" in (tmp_path / "small" / "report.html").read_text()
+
+
+def test_a_suites_name_is_a_suite_whatever_the_folder_is_called(tmp_path):
+    (tmp_path / "genlabel" / "table4").mkdir(parents=True)
+    done = run("run", "genlabel/table4", "--tables", ".", cwd=tmp_path)
+    assert ". holds no tables" in done.stderr
 
 
 def test_list_names_the_papers_tables(tmp_path):
@@ -106,6 +131,9 @@ def test_list_names_the_papers_tables(tmp_path):
         (["export", "nowhere"], "no study at nowhere"),
         (["export", "nowhere", "--format", "xml"], "must be one of"),
         (["merge", "nowhere"], "Missing argument"),
+        (["seal", "nowhere"], "no study at nowhere"),
+        (["run", ""], "no suite is called ''"),
+        (["run", "genlabel/table4", "--scheduler", "tcp://a:1", "--workers", "2"], "with --scheduler, leave it out"),
         (["rum"], "rum"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from vicinal.study.record import stable
 from vicinal.study.runner import connect, local_cluster, run_plan
 from vicinal.study.store import Store
 from vicinal.study.suite import Suite
+from vicinal.study.tally import tally_of
 from vicinal.study.work import run_unit
 
 SUITE = """
@@ -107,11 +109,13 @@ def test_killed_runners_and_workers_leave_no_trace(seed, suite, undisturbed, tmp
 @pytest.mark.slow
 def test_a_scheduler_and_workers_elsewhere_that_die(suite, undisturbed, tmp_path):
     """Separate processes on other addresses of this machine, as on a cluster; a worker dies on the way, and the runner."""
-    address = "tcp://127.0.0.2:18786"
+    with socket.create_server(("127.0.0.2", 0)) as free:
+        port = str(free.getsockname()[1])
+    address = f"tcp://127.0.0.2:{port}"
     dask = [sys.executable, "-m", "dask"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen(
-        [*dask, "scheduler", "--host", "127.0.0.2", "--port", "18786", "--no-dashboard", "--no-show"], **quiet
+        [*dask, "scheduler", "--host", "127.0.0.2", "--port", port, "--no-dashboard", "--no-show"], **quiet
     )
     workers = [
         subprocess.Popen(
@@ -191,7 +195,7 @@ def test_a_unit_that_kills_its_workers_is_named_and_takes_no_other_with_it(plan,
     assert (failed["dataset"], failed["method"], failed["error"]["kind"]) == ("wine", "mixup", "WorkerDied")
 
 
-def test_what_the_input_forbids_is_a_failed_record(client, plan, tmp_path):
+def test_what_the_input_forbids_is_a_failed_record(plan):
     unit = next(u for u in plan.units if u.kind == "scores")
     bad = replace(unit, axes=(replace(unit.axes[0], protocol="quick"),))
     (record,) = run_unit(bad, plan.problems[unit.source.dataset])
@@ -223,6 +227,32 @@ def test_a_method_added_later_leaves_its_familys_records_alone(client, tmp_path)
     tally = run_plan(more, Store(tmp_path), client)
     assert (tally.done, tally.failed, tally.left, tally.conflicts) == (3, 0, 0, ())
     assert first.read_bytes() == text
+
+
+def test_a_folder_holds_one_study_which_grows(client, plan, tmp_path):
+    """Runs of fewer methods or tables, one after the other, are one study; another study is refused and changes nothing."""
+    suite = Suite("tiny", "Tiny", ("iris",), ("vanilla", "mixup"), subject="mixup", protocol="tuned", trials=1)
+    store = Store(tmp_path)
+    run_plan(make_plan(suite, Catalogue(None)), store, client)
+    part = replace(suite, datasets=("wine", "nowhere"))
+    run_plan(make_plan(part, Catalogue(None), methods="vanilla"), store, client)
+    manifest = store.manifest
+    assert (manifest["datasets"], manifest["methods"], manifest["subject"]) == (
+        ["iris", "wine"],
+        ["vanilla", "mixup"],
+        "mixup",
+    )
+    tally, methods = tally_of(store)
+    assert (tally.done, tally.left, methods["vanilla"]["done"], methods["mixup"]["done"]) == (5, 0, 2, 1)
+    assert [entry["id"] for entry in manifest["missing"]] == ["nowhere"]
+    for key, other in (
+        ("trials", {"trials": 2}),
+        ("options", {"options": {"alpha": 2.0}}),
+        ("network", {"network": "mlp"}),
+    ):
+        with pytest.raises(InputError, match=f"holds another study, whose {key} is"):
+            run_plan(make_plan(suite, Catalogue(None), **other), store, client)
+    assert store.manifest == manifest
 
 
 def test_progress_counts_to_the_end(client, plan, tmp_path):

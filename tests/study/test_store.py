@@ -17,6 +17,7 @@ from vicinal.study import record as records
 from vicinal.study.record import Axes, Record, make_record, parse_record, stable, text_of
 from vicinal.study.store import Store, read_records
 from vicinal.study.store.disk import write_new
+from vicinal.study.tally import tally_of
 
 METHODS = ("vanilla", "mixup", "genlabel-kde")
 
@@ -350,6 +351,27 @@ def test_overlapping_folders_merge(store: Store, tmp_path: Path, seal: tuple[boo
     assert (again.added, again.same, len(again.conflicts)) == (0, 3, 1)
     assert len(list((store.folder / "conflicts").rglob("*.json"))) == 1
     assert sorted(path.name for path in other.folder.rglob("*")) == before
+
+
+def test_merged_folders_plan_what_either_does(store: Store, tmp_path: Path) -> None:
+    halves = [Store(tmp_path / name) for name in ("iris", "wine")]
+    for half in halves:
+        name = half.folder.name
+        half.write(result(name))
+        planned = [[axes_of(name).key, "scores", name, "mixup"]]
+        other = next(h.folder.name for h in halves if h is not half)
+        missing = [{"id": other, "why": "not here"}]
+        half.write_manifest(
+            {"trials": 2, "datasets": [name], "methods": ["mixup"], "planned": planned, "missing": missing}
+        )
+    whole = Store(tmp_path / "whole")
+    whole.merge(halves)
+    assert [row[2] for row in whole.manifest["planned"]] == whole.manifest["datasets"] == ["wine", "iris"]
+    assert whole.manifest["missing"] == []
+    assert tally_of(whole)[0].done == 2
+    halves[0].write_manifest({"trials": 3, "planned": []})
+    with pytest.raises(InputError, match="holds another study, whose trials is"):
+        whole.merge(halves)
 
 
 def test_merging_needs_a_folder(store: Store, tmp_path: Path) -> None:

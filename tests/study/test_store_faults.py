@@ -6,18 +6,21 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from vicinal.core import InputError
 from vicinal.study.record import Axes, Record, make_record, text_of
-from vicinal.study.store import Store, disk, folder
+from vicinal.study.store import Store, contents, disk, folder
 
 ROOT = os.name == "posix" and os.geteuid() == 0
 
@@ -329,6 +332,54 @@ def test_a_broken_sealed_file_is_set_aside(store: Store, how: str) -> None:
     for number in range(3):
         assert store.write(result(number)) is None
     assert store.seal() == 4
+
+
+def test_broken_columns_lose_no_record(store: Store) -> None:
+    """The texts of the sealed records are whole, and they are what counts."""
+    store.seal()
+    whole = store.frame()
+    parquet = store.folder / "records.parquet"
+    content = bytearray(parquet.read_bytes())
+    metadata = pq.read_metadata(parquet).row_group(0)
+    column = next(
+        c for c in map(metadata.column, range(metadata.num_columns)) if c.path_in_schema.startswith("accuracy")
+    )
+    content[column.data_page_offset + column.total_compressed_size - 5] ^= 1
+    parquet.write_bytes(content)
+    fresh = Store(store.folder)
+    fresh.verify()
+    pd.testing.assert_frame_equal(fresh.frame(), whole, check_like=True)
+    assert "broken columns" in fresh.problems[0].what
+    fresh.write(result(3))
+    with pytest.raises(InputError, match="which cannot and would be replaced"):
+        fresh.seal()
+    assert len(Store(store.folder).frame()) == 4
+    assert fresh.unseal() == 3
+    assert fresh.seal() == 4
+    assert Store(store.folder).verify() == []
+
+
+def test_writers_wait_for_a_sealed_file_that_another_opens(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.seal()
+    opening, go_on = threading.Event(), threading.Event()
+    original = contents.Sealed.__init__
+
+    def slow(self: contents.Sealed, path: Path) -> None:
+        opening.set()
+        go_on.wait(10)
+        original(self, path)
+
+    monkeypatch.setattr(contents.Sealed, "__init__", slow)
+    fresh = Store(store.folder)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fresh.write, result(0))
+        opening.wait(10)
+        second = pool.submit(fresh.write, result(0, accuracy=0.25))
+        time.sleep(0.05)
+        go_on.set()
+        assert first.result() is None
+        assert second.result() is not None  # a conflict with the sealed record, not a second loose one
+    assert not list((store.folder / "records").rglob("*.json"))
 
 
 def test_a_sealed_file_that_cannot_be_read_is_not_replaced(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

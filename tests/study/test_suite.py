@@ -76,6 +76,10 @@ def test_a_suite_of_ones_own(tmp_path):
                 ('subject = "genlable"', "has 'genlable' in 'subject'"),
                 ('best_of = {name = "best"}', "a name and methods in 'best_of'"),
                 ('best_of = {name = "best", methods = ["cutmix"]}', "has 'cutmix' in 'best_of'"),
+                (
+                    'attack = {name = "pgd", steps = 5, radius = 0.1}',
+                    "has 'pgd' in 'attack'; it must be one of boundary",
+                ),
                 ('attack = {name = "boundary"}', "a name, steps and a radius in 'attack'"),
             )
         ),
@@ -102,12 +106,12 @@ def test_a_name_that_is_no_suite(name, message):
 
 def test_a_suite_that_extends_another_inherits_its_published_numbers(tmp_path):
     (tmp_path / "mine.toml").write_text(
-        'extends = "genlabel/table4"\ntitle = "Fewer"\nmethods = ["vanilla", "mixup"]\n'
+        'extends = "genlabel/table4"\ntitle = "Fewer"\nmethods = ["vanilla", "mixup"]\nsubject = "mixup"\n'
     )
     theirs, mine = read_suite("genlabel/table4"), read_suite(str(tmp_path / "mine.toml"))
     assert mine.datasets == theirs.datasets
-    assert mine.published == [row for row in theirs.published if row["method"] in ("vanilla", "mixup")] != []
-    (tmp_path / "ours.csv").write_text("dataset,method,value\nopenml:61,mixup,90\n")
+    assert mine.published == tuple(row for row in theirs.published if row["method"] in ("vanilla", "mixup")) != ()
+    (tmp_path / "ours.csv").write_text(f"dataset,method,value\n{mine.datasets[0]},mixup,90\n")
     with (tmp_path / "mine.toml").open("a") as file:
         file.write('published = "ours.csv"\n')
     assert [row["value"] for row in read_suite(str(tmp_path / "mine.toml")).published] == [90.0]
@@ -153,6 +157,18 @@ def test_a_folder_that_holds_no_tables(folder, tmp_path):
     (folder / "index.csv").write_text("name\nthree\n")
     with pytest.raises(InputError, match="names 'three'"):
         Catalogue(folder)
+    for content, message in (
+        (b"name,openml_id\none,abc\n", "numbers of OpenML tables"),
+        (b"name\n\xff\n", "can't be read"),
+    ):
+        (folder / "index.csv").write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            Catalogue(folder)
+    (folder / "index.csv").unlink()
+    (folder / "one.PARQUET").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds one\..* and one\..*, two tables of one name"):
+        Catalogue(folder)
+    (folder / "one.PARQUET").unlink()
     (folder / "index.csv").write_text("table\none\n")
     with pytest.raises(InputError, match="must have a column 'name'"):
         Catalogue(folder)

@@ -19,6 +19,9 @@ __all__ = ["app", "main"]
 # What the command line's own parser raises; typer has it from click or brings its own copy.
 USAGE_ERRORS: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
+INTERRUPTED = 130
+"""The status of a command that Ctrl-C ended."""
+
 app = typer.Typer(
     name="vicinal",
     help="Mixup, done right: vicinal training guided by generative models.",
@@ -32,7 +35,9 @@ app.add_typer(study_app)
 def main() -> None:
     """Run the command; a user's mistake ends it with status 2 and one line."""
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="vicinal", standalone_mode=False))
+        if (status := app(sys.argv[1:] or ["--help"], prog_name="vicinal", standalone_mode=False)) == INTERRUPTED:
+            raise KeyboardInterrupt  # typer has made a status of it
+        sys.exit(status)
     except (InputError, ImportError) as error:
         _complain(str(error))
         sys.exit(2)
@@ -44,7 +49,7 @@ def main() -> None:
             _complain("interrupted; every record that is done is kept, and the same command goes on.")
         else:
             _complain("interrupted before the first trial was done; nothing was written.")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has closed it, as `| head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,7 +59,7 @@ def main() -> None:
 def _complain(message: str) -> None:
     from vicinal.cli.terminal import plain  # noqa: PLC0415 - rich is slow to import
 
-    print(f"vicinal: {plain(message)}", file=sys.stderr)  # noqa: T201 - the command's own output
+    print(f"vicinal: {plain(message, longest=1000)}", file=sys.stderr)  # noqa: T201 - the command's own output
 
 
 def _show_version(wanted: bool) -> None:

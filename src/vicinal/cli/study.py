@@ -59,14 +59,17 @@ def run_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress.")] = False,
 ) -> None:
     """Run a suite, or go on with it, and write its report."""
-    from vicinal.study.catalogue import Catalogue  # noqa: PLC0415 - torch is slow to import
+    from vicinal.core.checks import InputError  # noqa: PLC0415 - torch is slow to import
+    from vicinal.study.catalogue import Catalogue  # noqa: PLC0415
     from vicinal.study.plan import make_plan  # noqa: PLC0415
     from vicinal.study.runner import connect, run_plan  # noqa: PLC0415
     from vicinal.study.store import Store  # noqa: PLC0415
-    from vicinal.study.suite import read_suite  # noqa: PLC0415
+    from vicinal.study.suite import folder_of, read_suite  # noqa: PLC0415
 
+    if scheduler and workers:
+        raise InputError("--workers starts processes on this machine; with --scheduler, leave it out.")
     chosen = read_suite(suite).with_attack_steps(attack_steps)
-    catalogue = Catalogue(tables if tables is not None or not Path(suite).is_dir() else suite, fetch or None)
+    catalogue = Catalogue(folder_of(suite) if tables is None else tables, fetch or None)
     store = Store(out or Path("studies") / chosen.name.replace("/", "-"))
     console = Console(stderr=True, quiet=quiet, highlight=False)
     with _reading(console) as tell_read:
@@ -144,6 +147,7 @@ def export_command(
             form
         ]
         written = [write(summary_of(store), place / name)]
+    _say_problems(store, Console(stderr=True, highlight=False))
     for path in written:
         typer.echo(path)
 
@@ -153,7 +157,7 @@ def merge_command(
     into: Annotated[Path, typer.Argument(help="The folder that takes the records.")],
     others: Annotated[list[Path], typer.Argument(help="Folders whose records are added.")],
 ) -> None:
-    """Add the records of other folders of the same study; nothing is overwritten."""
+    """Add the records of other folders of the same study, and what these plan; nothing is overwritten."""
     from vicinal.study.store import Store  # noqa: PLC0415
 
     store = Store(into)
@@ -166,8 +170,11 @@ def merge_command(
 @study_app.command("seal")
 def seal_command(folder: Folder) -> None:
     """Put a study's records into one Parquet file, each whole; everything reads it as before."""
+    from vicinal.core.checks import InputError  # noqa: PLC0415
     from vicinal.study.store import Store  # noqa: PLC0415
 
+    if not folder.is_dir():
+        raise InputError(f"no study at {folder}; give the folder of one.")
     typer.echo(f"{Store(folder).seal()} records in {folder / 'records.parquet'}.")
 
 
@@ -175,7 +182,9 @@ def _report(store: Any, path: Path) -> None:
     from vicinal.study.report import write_study_report  # noqa: PLC0415
     from vicinal.study.tally import summary_of  # noqa: PLC0415
 
-    typer.echo(f"report: {write_study_report(summary_of(store), path)}")
+    summary = summary_of(store)
+    _say_problems(store, Console(stderr=True, highlight=False))
+    typer.echo(f"report: {write_study_report(summary, path)}")
 
 
 def _local(workers: int | None) -> Any:
@@ -196,8 +205,6 @@ def _say(tally: Any, folder: Path, console: Console) -> None:
     )
     if tally.failed:
         console.print("the report says why records failed; --retry-failed tries them again", markup=False)
-    for conflict in tally.conflicts:
-        console.print(str(conflict), markup=False)
 
 
 def _say_missing(missing: list[dict[str, str]], console: Console) -> None:
@@ -210,7 +217,7 @@ def _say_missing(missing: list[dict[str, str]], console: Console) -> None:
 
 def _say_problems(store: Any, console: Console) -> None:
     for problem in store.problems:
-        console.print(str(problem), markup=False)
+        console.print(str(problem), markup=False, soft_wrap=True)
 
 
 @contextmanager

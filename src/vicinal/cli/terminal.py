@@ -27,7 +27,7 @@ COLUMNS = {
 WORDS = {"better": "better", "worse": "worse", "no clear difference": "≈"}
 
 
-def plain(text: object) -> str:
+def plain(text: object, longest: int = LONGEST) -> str:
     r"""Return text as one line without control characters, so that nothing in a table steers the terminal.
 
     Examples:
@@ -36,7 +36,7 @@ def plain(text: object) -> str:
     """
     line = " ".join(str(text).split())
     clean = "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co") else c for c in line)
-    return clean if len(clean) <= LONGEST else clean[: LONGEST - 1] + "…"
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
 
 
 @contextmanager

@@ -71,19 +71,27 @@ class Catalogue:
     def _read(self, folder: Path) -> None:
         if not folder.is_dir():
             raise InputError(f"no folder of tables at {folder}; give one that holds .parquet, .csv or .arff files.")
-        files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in ENDINGS}
-        if (index := files.pop("index", None)) is None:
+        files: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() not in ENDINGS or path.name == "index.csv":
+                continue
+            if (other := files.setdefault(path.stem, path)) != path:
+                raise InputError(f"{folder} holds {other.name} and {path.name}, two tables of one name; rename one.")
+        if not (index := folder / "index.csv").exists():
             rows = [{"name": name} for name in files]
         else:
-            frame = pd.read_csv(index, dtype=str).fillna("")
+            try:
+                frame = pd.read_csv(index, dtype=str).fillna("")
+            except (ValueError, OSError) as error:
+                raise InputError(f"{index} can't be read as csv: {str(error).strip()}.") from error
             if "name" not in frame:
                 raise InputError(f"{index} must have a column 'name', the tables' file names without their endings.")
             rows = [{str(k): str(v) for k, v in row.items()} for row in frame.to_dict("records")]
         for row in rows:
             if row["name"] not in files:
-                raise InputError(f"{folder / 'index.csv'} names {row['name']!r}, and there is no such file beside it.")
+                raise InputError(f"{index} names {row['name']!r}, and there is no such file beside it.")
             ids = [
-                _number(i)
+                _number(i, index)
                 for i in f"{row.get('openml_id', '')} {row.get('also_openml_ids', '')}".replace(";", " ").split()
             ]
             dataset = f"openml:{ids[0]}" if ids else row["name"]
@@ -119,6 +127,8 @@ class Catalogue:
         return found, missing
 
 
-def _number(text: str) -> str:
-    # A column of ids with gaps comes back from some writers as decimals.
-    return text.removesuffix(".0")
+def _number(text: str, index: Path) -> str:
+    number = text.removesuffix(".0")  # a column of ids with gaps comes back from some writers as decimals
+    if not number.isdecimal():
+        raise InputError(f"{index} must have numbers of OpenML tables as ids, got {text!r}.")
+    return number

@@ -253,7 +253,7 @@ def read_methods(names: str | Sequence[str] | None, network: str | None = None) 
         if name not in METHODS:
             near = get_close_matches(name, METHODS, 1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise InputError(f"no method is called {name!r}{hint} `vicinal methods` lists them.".replace("?`", "? `"))
+            raise InputError(f"no method is called {name!r}{hint}. `vicinal methods` lists them.".replace("?.", "?"))
         if METHODS[name].hidden and network == "linear":
             raise InputError(METHODS[name].lacking())
         found.append(METHODS[name])

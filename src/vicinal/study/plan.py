@@ -114,6 +114,7 @@ def make_plan(
     chosen = read_methods(suite.methods if methods is None else methods, net)
     names = [m.name for m in chosen]
     best_of = suite.best_of if suite.best_of and {*suite.best_of["methods"]} <= {*names} else None
+    subject = suite.subject if suite.subject in (*names, best_of and best_of["name"]) else None
     given = {key: value for key, value in (options or {}).items() if value is not None}
     count = suite.trials if trials is None else trials
     attack = {"attack": dict(suite.attack)} if suite.attack else {}
@@ -135,6 +136,12 @@ def make_plan(
             axes = [replace(profile, kind="scores", method=m.name, options={**options, **attack}) for m in family]
             units.append(Unit("scores", source, tuple(axes), _cost(problem, family, plan, count)))
 
+    notes = [f"{s.dataset}: {s.note}" for s in sources if s.note and s.dataset in problems]
+    if suite.subject and not subject:
+        notes.append(
+            f"{suite.subject}, which the suite compares with the others, is not among the methods that were asked for."
+        )
+
     def comparable(row: Mapping[str, Any]) -> bool:
         """Whether a published number is of the study that is planned."""
         return (row.get("protocol", suite.protocol), suite.network) == (name, net)
@@ -147,10 +154,11 @@ def make_plan(
         "citation": suite.citation,
         "protocol": name,
         "network": net,
+        "options": {key: value for options in said.values() for key, value in options.items()},
         "trials": count,
         "seed": seed,
         "methods": names,
-        "subject": suite.subject if suite.subject in (*names, best_of and best_of["name"]) else None,
+        "subject": subject,
         "metrics": list(suite.metrics),
         "datasets": list(problems),
         "about": about,
@@ -163,7 +171,7 @@ def make_plan(
         "best_of": None if best_of is None else dict(best_of),
         "attack": None if suite.attack is None else dict(suite.attack),
         "remarks": list(suite.remarks),
-        "notes": [f"{s.dataset}: {s.note}" for s in sources if s.note and s.dataset in problems],
+        "notes": notes,
         "planned": [[a.key, a.kind, a.dataset, a.method] for unit in units for a in unit.axes],
         "command": command,
         "date": datetime.date.today().isoformat(),
@@ -196,7 +204,7 @@ def _read(
             problems[source.dataset] = read_problem(source.path, source.target, name=source.dataset)
             failures = 0
         except InputError as error:
-            missing.append(Missing(source.dataset, str(error)))
+            missing.append(Missing(source.dataset, str(error).rstrip(".")))
             failures += fetched
         if tell is not None:
             tell(number + 1, len(sources))

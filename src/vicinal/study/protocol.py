@@ -114,6 +114,7 @@ def read_protocol(
     """
     check_in("protocol", name, PROTOCOLS)
     check_number("alpha", alpha, 0, open_low=True)
+    alpha = float(alpha)
     if network is not None:
         check_in("network", network, tuple(NETWORKS))
     if keep is not None:

@@ -142,7 +142,7 @@ def run_plan(
 
     Args:
         plan: from `make_plan`.
-        store: the study's folder; its manifest is written first.
+        store: the study's folder; what an earlier run planned there stays planned.
         client: from `local_cluster` or `connect`.
         retry_failed: whether to try again what failed in an earlier run.
         work: what a worker does with a unit and its problem.
@@ -152,7 +152,7 @@ def run_plan(
         Where the study stands at the end.
 
     Raises:
-        InputError: the folder can't be written to, or the cluster is gone; what is stored is kept.
+        InputError: the folder holds another study or can't be written to, or the cluster is gone; what is stored is kept.
 
     Examples:
         From a suite's name to a report::
@@ -192,7 +192,7 @@ class _Run:
         self.spent = self.to_spend = 0.0
 
     def run(self, retry_failed: bool) -> Tally:
-        self.store.write_manifest(dict(self.plan.manifest))
+        self.store.extend_manifest(self.plan.manifest)
         self.store.verify()  # a torn record is missing, and is made again
         known = self.store.index()
         states = {key: known[key].status for unit in self.plan.units for key in unit.keys if key in known}

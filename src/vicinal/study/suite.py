@@ -29,9 +29,12 @@ from vicinal.core.checks import InputError
 from vicinal.evaluation import METRICS
 from vicinal.study.catalogue import Catalogue
 
-__all__ = ["Suite", "list_suites", "read_suite"]
+__all__ = ["Suite", "folder_of", "list_suites", "read_suite"]
 
 HOME = resources.files("vicinal.study") / "suites"
+
+COUNTED = {"baseline", "subset", "higher", "on_par", "lower"}
+"""Columns of a file of published counts."""
 
 KINDS: dict[str, tuple[Callable[[Any], bool], tuple[str, ...]]] = {
     "text": (
@@ -83,7 +86,7 @@ class Suite:
     remarks: tuple[str, ...] = ()
 
     def with_attack_steps(self, steps: int | None) -> Self:
-        """Return the suite with another step budget for its attack; itself for None.
+        """Return the suite with another step budget for its attack, without numbers published for its own; itself for None.
 
         Raises:
             InputError: the suite has no attack.
@@ -92,7 +95,13 @@ class Suite:
             return self
         if self.attack is None:
             raise InputError(f"{self.name} attacks nothing, so it has no steps of an attack; leave out --attack-steps.")
-        return replace(self, attack={**self.attack, "steps": steps})
+        if steps == self.attack["steps"]:
+            return self
+        # The published robust accuracies are of the suite's own attack.
+        published = [row for row in self.published if row.get("metric", self.metrics[0]) != "robust_accuracy"]
+        counts = [row for row in self.published_counts if row.get("metric", self.metrics[0]) != "robust_accuracy"]
+        attack = {**self.attack, "steps": steps}
+        return replace(self, attack=attack, published=tuple(published), published_counts=tuple(counts))
 
 
 def list_suites() -> dict[str, str]:
@@ -123,13 +132,17 @@ def read_suite(name: str) -> Suite:
         >>> suite.datasets[-1], suite.methods[-1], suite.published[-1]["value"]
         ('openml:1413', 'genlabel', 96.44)
     """
+    if (folder := folder_of(name)) is not None:
+        return _of_folder(folder)
     path = Path(name)
-    if path.is_dir():
-        return _of_folder(path)
     if path.suffix == ".toml":
         if not path.is_file():
             raise InputError(f"no suite at {name}.")
-        return _suite(path.stem, _entries(path.read_text("utf-8"), name, path.parent))
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name} must be text in UTF-8 ({error.reason}).") from error
+        return _suite(path.stem, _entries(text, name, path.parent))
     known = list_suites()
     if name not in known:
         # People say the table's number.
@@ -139,6 +152,16 @@ def read_suite(name: str) -> Suite:
             f"no suite is called {name!r}{hint} `vicinal study list` lists them; a folder of tables is one too."
         )
     return _suite(name, _bundled(name))
+
+
+def folder_of(name: str) -> Path | None:
+    """Return the folder of tables that a suite's name stands for; None for any other name, a suite's own above all.
+
+    Examples:
+        >>> folder_of("."), folder_of("genlabel/table4")
+        (PosixPath('.'), None)
+    """
+    return Path(name) if name and name not in list_suites() and Path(name).is_dir() else None
 
 
 def _of_folder(folder: Path) -> Suite:
@@ -210,7 +233,8 @@ def _suite(name: str, entries: dict[str, Any]) -> Suite:
     for key, named, known in (
         ("metrics", entries.get("metrics", ()), {*METRICS, *(["robust_accuracy"] if "attack" in entries else [])}),
         ("best_of", best_of["methods"], {*entries["methods"]}),
-        ("subject", [entries["subject"]] if "subject" in entries else [], {*entries["methods"], best_of["name"]}),
+        ("attack", [entries["attack"]["name"]] if "attack" in entries else [], {"boundary"}),
+        ("subject", [entries["subject"]] if entries.get("subject") else [], {*entries["methods"], best_of["name"]}),
     ):
         if strange := [word for word in named if word not in known]:
             raise InputError(
@@ -236,7 +260,9 @@ def _published(files: list[Traversable]) -> tuple[Mapping[str, Any], ...]:
     for source in files:
         if not source.is_file():
             raise InputError(f"no file of published numbers at {source}.")
-        for row in csv.DictReader(source.read_text("utf-8").splitlines()):
+        for row in csv.DictReader(source.read_text("utf-8-sig").splitlines()):
+            if wrong := {"dataset", "value"} - row.keys() if "baseline" not in row else COUNTED - row.keys():
+                raise InputError(f"{source} must have a column {min(wrong)!r}.")
             entry = {key: _read(value) for key, value in row.items() if value != ""}
             # Papers print a number in several tables; the first stands.
             found.setdefault(tuple(v for k, v in entry.items() if isinstance(v, str) and k != "note"), entry)

@@ -81,7 +81,7 @@ def tally_of(store: Store) -> tuple[Tally, dict[str, Counter[str]]]:
 
 
 def summary_of(store: Store) -> dict[str, Any]:
-    """Return the summary of a study that its report and exports are made from.
+    """Return the summary of a study that its report and exports are made from; what could not be read is among its notes.
 
     Examples:
         From a folder to its report::
@@ -90,4 +90,5 @@ def summary_of(store: Store) -> dict[str, Any]:
     """
     manifest = manifest_of(store)
     frame = store.frame([row[0] for row in manifest["planned"]], kind=None)
-    return analyse(frame[frame["kind"] == "scores"], frame[frame["kind"] == "profile"], manifest)
+    notes = [*(manifest.get("notes") or []), *map(str, store.problems)]
+    return analyse(frame[frame["kind"] == "scores"], frame[frame["kind"] == "profile"], {**manifest, "notes": notes})

@@ -100,7 +100,11 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
         "schema": SCHEMA,
         "kind": "study",
         **{key: study.get(key) for key in words},
-        "settings": {key: study.get(key) for key in ("network", "protocol", "trials", "seed")},
+        "settings": {
+            **{key: study.get(key) for key in ("network", "protocol", "trials", "seed")},
+            **(study.get("options") or {}),
+            "attack": study.get("attack"),
+        },
         "remarks": list(study.get("remarks") or []),
         "notes": list(study.get("notes") or []),
         "methods": methods,

@@ -90,6 +90,6 @@ def _luck(row: Mapping[str, Any], rows: float) -> str:
     luck = float(np.sqrt(row["published"] * (1 - row["published"]) / round(rows)))
     enough = abs(row["difference"]) <= 2 * np.hypot(luck, row["std"])
     return (
-        f" The published trials share one split: the luck of its {round(rows)} test rows, {100 * luck:.2f} points"
-        f" (standard deviation), is {'enough to explain the difference' if enough else 'not enough to explain it'}."
+        f" The published trials share one split: the luck of its {round(rows)} test rows, {100 * luck:.2f} points (standard"
+        f" deviation), and our own spread {'explain the difference' if enough else 'do not explain it'}."
     )

@@ -27,11 +27,12 @@ class Table:
 
 
 def printed_tables(summary: Mapping[str, Any]) -> list[Table]:
-    """Return the scores by data set, the counts of each subset, and the mean ranks, metric by metric."""
+    """Return the scores by data set, the counts of each subset, the mean ranks, and published facts of the data sets."""
     metrics = [key for key in summary["metrics"] if key in BY_KEY]
     found = [table for metric in metrics for table in _score_tables(summary, metric)]
     found += [t for metric in metrics for subset in summary["subsets"] if (t := _counts(summary, metric, subset))]
-    return found + [table for metric in metrics if (table := _ranks(summary, metric))]
+    found += [table for metric in metrics if (table := _ranks(summary, metric))]
+    return found + [table for table in [_facts(summary)] if table.rows]
 
 
 def _score_tables(summary: Mapping[str, Any], metric: str) -> list[Table]:
@@ -107,6 +108,23 @@ def _ranks(summary: Mapping[str, Any], metric: str) -> Table | None:
     )
     header = ["Method", *(s["name"].capitalize() for s in names)]
     return Table(caption, f"ranks-{metric}".replace("_", "-"), header, rows) if rows else None
+
+
+def _facts(summary: Mapping[str, Any]) -> Table:
+    """What was published of the data sets themselves, such as how well a density fits, beside ours."""
+    told = {(row["dataset"], row["metric"]): row for row in summary.get("published") or [] if row["method"] is None}
+    names = list(dict.fromkeys(metric for _, metric in told))
+    rows: list[list[Cell]] = []
+    for dataset in dict.fromkeys(dataset for dataset, _ in told):
+        cells = [told.get((dataset, name), {}) for name in names]
+        texts = [f"{_percent(cell.get('ours'))} [{_percent(cell.get('published'))}]" for cell in cells]
+        rows.append([(str(dataset), False), *((text, False) for text in texts)])
+    caption = "Facts of the data sets in percent; published values in brackets."
+    return Table(caption, "facts", ["Data set", *(name.replace("_", " ").capitalize() for name in names)], rows)
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * value:.2f}" if finite(value) else DASH
 
 
 def _best(means: Sequence[Any], metric: str) -> str | None:

@@ -113,17 +113,25 @@ class Contents:
         return None
 
     def columns(self, files: Collection[str]) -> tuple[pa.Table, Collection[str]]:
-        """Return the named sealed records as columns, and the names of those whose columns another schema wrote."""
+        """Return the named sealed records as columns, and the names of those that must be read by their texts."""
         with self._watched():
             if files and (sealed := self._sealed(files)):
-                return sealed.columns(files)
+                try:
+                    return sealed.columns(files)
+                except (pa.ArrowException, OSError):  # the texts may be whole all the same
+                    self.note(self.parquet, "has broken columns, and is read by its texts", "restore it from a copy")
+                    return table_of([]), {*files}
         return table_of([]), ()
 
     def everything(self) -> tuple[list[pa.Table], Collection[str]]:
         """Return the sealed file's table, if there is one, and the names in it."""
         with self._watched():
             if sealed := self._sealed():
-                return [sealed.table()], sealed.rows
+                try:
+                    return [sealed.table()], sealed.rows
+                except (pa.ArrowException, OSError):  # where the texts are whole, the file stays
+                    for _ in sealed.items():
+                        pass
         return [], ()
 
     def note(self, path: Path, what: str, way_out: str) -> Problem:

@@ -22,6 +22,7 @@ ABANDONED = 3600.0
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -122,7 +123,12 @@ def locked(folder: Path) -> Iterator[None]:
         else:
             import fcntl  # noqa: PLC0415 - does not exist on Windows
 
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                # Some network disks have no locks; there, two processes that seal at one instant are not told apart.
+                if error.errno not in _NO_LOCKS:
+                    raise
         yield
 
 

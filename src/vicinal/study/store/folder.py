@@ -7,7 +7,7 @@ been read back, and loose records go only then. A record that is both loose and 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from vicinal.core import InputError
+from vicinal.study.manifest import join_manifests
 from vicinal.study.record import Axes, Record, check_record, stable, text_of
 from vicinal.study.store import disk
 from vicinal.study.store.columns import frame_of, join, no_collection, table_of
@@ -92,10 +93,21 @@ class Store:
                 f"`folder` must hold a whole study.json, got {path} ({error}); mend or remove it."
             ) from error
 
-    def write_manifest(self, manifest: dict[str, Any]) -> None:
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write `study.json`, in the place of an earlier one."""
         with explained(self.folder):
             disk.replace(self.folder / "study.json", json.dumps(manifest, indent=1, allow_nan=False).encode() + b"\n")
+
+    def extend_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write `study.json`, with what an earlier one of the same study plans besides.
+
+        Raises:
+            InputError: the folder holds another study; a full or a read-only disk.
+        """
+        with explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with disk.locked(self.folder):
+                self.write_manifest(join_manifests(self.manifest or manifest, manifest))
 
     def write(self, record: Record) -> Problem | None:
         """Store a record for good; the first of a key stays.
@@ -218,19 +230,25 @@ class Store:
             return restored
 
     def merge(self, others: Iterable["Store | str | os.PathLike[str]"]) -> MergeReport:
-        """Add the records of other folders, failures too; they are left as they are, and so is the manifest.
+        """Add the records of other folders of this study, failures too, and what these plan; they are left as they are.
 
         Raises:
-            InputError: a folder that does not exist; a full or read-only disk.
+            InputError: a folder that does not exist or holds another study; a full or read-only disk.
         """
         outcomes: list[tuple[str, Problem | None]] = []
         problems: list[Problem] = []
-        for other in others:
-            source = Store(other.folder if isinstance(other, Store) else other, read_only=True)
+        sources = [Store(other.folder if isinstance(other, Store) else other, read_only=True) for other in others]
+        manifest = self.manifest
+        for source in sources:
             if not source.folder.is_dir():
                 raise InputError(
                     f"`others` must be folders of studies, got {os.fspath(source.folder)!r}, which is none."
                 )
+            theirs = source.manifest
+            manifest = join_manifests(theirs, manifest) if theirs and manifest else manifest or theirs
+        if manifest:
+            self.extend_manifest(manifest)
+        for source in sources:
             outcomes += [self._put(record, text) for _, text, record in source._walk(source._contents.names)]
             problems += source.problems
         kinds = [kind for kind, _ in outcomes]

@@ -1,0 +1,54 @@
+"""The manifest of a study, `study.json` in its folder: what is planned, and the words of its report.
+
+A folder holds one study, which may grow: runs with other methods or tables, and merged folders, add to what is planned.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vicinal.core.checks import InputError
+
+__all__ = ["join_manifests"]
+
+IDENTITY = ("suite", "protocol", "network", "trials", "seed", "options", "attack")
+"""What makes a study another one: records that differ in these stand in no common table."""
+
+
+def join_manifests(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a study that plans what either does, in the words of the new one.
+
+    Where both plan a record of one data set and method (of a table that has changed, say), the new one's counts.
+
+    Raises:
+        InputError: they are of different studies.
+
+    Examples:
+        >>> old, new = ({"trials": 5, "methods": [name], "planned": [[name, "scores", "iris", name]]} for name in ("a", "b"))
+        >>> join_manifests(old, new)["methods"]
+        ['a', 'b']
+        >>> join_manifests(old, {"trials": 2})
+        Traceback (most recent call last):
+        vicinal.core.checks.InputError: the folder holds another study, whose trials is 5, not 2; choose another folder (--out).
+    """
+    for key in IDENTITY:
+        if old.get(key) != new.get(key):
+            raise InputError(
+                f"the folder holds another study, whose {key} is {old.get(key)!r}, not {new.get(key)!r};"
+                " choose another folder (--out)."
+            )
+    parts = ("datasets", "methods", "notes")
+    joined = dict(new) | {key: _together(old.get(key) or [], new.get(key) or []) for key in parts}
+    planned = {tuple(row[1:]): row for row in (*(old.get("planned") or []), *(new.get("planned") or []))}
+    missing = {entry["id"]: entry for entry in (*(old.get("missing") or []), *(new.get("missing") or []))}
+    return joined | {
+        "planned": list(planned.values()),
+        "missing": [entry for name, entry in missing.items() if name not in joined["datasets"]],
+        "about": {**(old.get("about") or {}), **(new.get("about") or {})},
+        "subject": new.get("subject") or old.get("subject"),
+        "best_of": new.get("best_of") or old.get("best_of"),
+    }
+
+
+def _together(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Return the names of both: in the new order if it has all of them, else the old ones first."""
+    return list(dict.fromkeys(new if {*old} <= {*new} else (*old, *new)))
