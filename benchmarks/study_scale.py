@@ -15,27 +15,29 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from measure import print_facts
 
-from vicinal.core import require
-from vicinal.study.catalogue import Source
-from vicinal.study.plan import Plan, Unit
+from vicinal.core.extras import require
 from vicinal.study.record import Axes, make_record
 from vicinal.study.report import write_study_report
-from vicinal.study.runner import SETTINGS, run_plan
 from vicinal.study.store import Store
 from vicinal.study.tally import summary_of, tally_of
+
+if TYPE_CHECKING:  # loads torch, which the commands that only read a folder do without
+    from vicinal.study.plan import Plan, Unit
 
 METRICS = ("accuracy", "log_loss", "brier", "ece")
 METHODS = 100
 WORKERS = 64
 
 
-def simulated_plan(records: int) -> Plan:
+def simulated_plan(records: int) -> "Plan":
     """Plan `records` records of scores over 100 methods, as `make_plan` would over that many tables."""
+    from vicinal.study.catalogue import Source  # noqa: PLC0415
+    from vicinal.study.plan import Plan, Unit  # noqa: PLC0415
+
     units, rows = [], []
     for d in range(max(1, records // METHODS)):
         source = Source(f"table-{d}", "")
@@ -56,7 +58,7 @@ def simulated_plan(records: int) -> Plan:
     return Plan(manifest, tuple(units), {})
 
 
-def simulate(unit: Unit, _: Any) -> list[dict[str, Any]]:
+def simulate(unit: "Unit", _: Any) -> list[dict[str, Any]]:
     """Make a unit's record without any training."""
     rng = np.random.default_rng(int(unit.keys[0], 16))
     scores = {metric: rng.uniform(0.5, 1.0, 5).tolist() for metric in METRICS}
@@ -65,7 +67,7 @@ def simulate(unit: Unit, _: Any) -> list[dict[str, Any]]:
     return [make_record(unit.axes[0], scores, selected=selected, facts=facts, run={"seconds": 1.5})]
 
 
-def write(store: Store, plan: Plan) -> None:
+def write(store: Store, plan: "Plan") -> None:
     """Write every record of a plan."""
     for unit in plan.units:
         store.write(simulate(unit, None)[0])
@@ -86,7 +88,7 @@ def _measured(work: Callable[..., Any], given: tuple[Any, ...]) -> tuple[float, 
 
 def plan(folder: Path, records: int) -> None:
     """Plan, and write the manifest."""
-    Store(folder).write_manifest(dict(simulated_plan(records).manifest))
+    Store(folder).extend_manifest(simulated_plan(records).manifest)
 
 
 def fill(folder: Path, records: int) -> None:
@@ -116,6 +118,8 @@ def seal(folder: Path) -> None:
 
 def run(records: int, processes: int) -> None:
     """Drive simulated workers, in other processes or (0) in this one, and print what a record costs."""
+    from vicinal.study.runner import SETTINGS, run_plan  # noqa: PLC0415
+
     workers = {"n_workers": processes or WORKERS, "threads_per_worker": WORKERS // processes if processes else 1}
     small = simulated_plan(records)
     distributed, dask = require("distributed", "study"), require("dask", "study")
@@ -136,6 +140,8 @@ def run(records: int, processes: int) -> None:
 
 def main() -> None:
     """Measure."""
+    from measure import print_facts  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--run", type=int, default=5_000, help="records that go through the runner")

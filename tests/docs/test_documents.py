@@ -96,6 +96,17 @@ def test_every_public_name_is_in_the_reference(path, name, value):
     assert not callable(value) or inspect.getdoc(value), f"{path}.{name} has no docstring"
 
 
+def test_the_reference_lists_what_there_is():
+    module = None
+    for line in (ROOT / "docs" / "reference.md").read_text().splitlines():
+        if found := re.match(r"## `(vicinal[\w.]*)`", line):
+            module = importlib.import_module(found[1])
+        elif found := re.match(r"\| `(\w+)` \| (.*?) *\|$", line):
+            assert hasattr(module, found[1]), line
+            assert len(found[2]) > 10, line
+            assert "Built-in" not in found[2], line
+
+
 ABSTRACT = {"Attack", "BaseVicinity", "Density", "Filter", "Labeler", "Mixer", "Pairing", "Ratio"}
 RECORDS = {
     *("MixedBatch", "Fit", "LatentFit", "Group", "Setting", "Progress", "Optimizer", "PairedDifference", "Table"),

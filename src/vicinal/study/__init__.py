@@ -1,3 +1,16 @@
-"""Studies: methods and protocols, the comparison that `vicinal compare` runs, and its report."""
+"""Studies: methods and protocols, the comparison that `vicinal compare` runs, suites of many, their records and reports."""
 
-__all__ = ["compare", "methods", "protocol", "report", "summary", "trials"]
+__all__ = [
+    "analysis",
+    "compare",
+    "export",
+    "methods",
+    "plan",
+    "protocol",
+    "record",
+    "report",
+    "runner",
+    "store",
+    "suite",
+]
+__all__ += ["summary", "tally", "trials"]

@@ -1,6 +1,6 @@
 r"""A study's summary as files for other programs: tidy CSV tables, and a document in Markdown or LaTeX.
 
-CSV holds everything, numbers as they are in the summary (accuracies as fractions), one row a fact. The documents hold
+CSV holds what a study found, numbers as they are in the summary (accuracies as fractions), one row a fact. The documents hold
 what a paper prints: scores by data set, counts beside the published ones, and mean ranks; percentages with two decimals,
 the best of a row bold. The LaTeX file compiles as it stands, and each table can be copied out of it: it needs `booktabs`,
 `longtable` and `graphicx`.

@@ -185,7 +185,12 @@ def make_plan(
 
 
 def protocol_for(problem: Problem, name: str, network: str, options: Mapping[str, Any] | None = None) -> Protocol:
-    """Return a study's protocol on one problem: the paper's synthetic problems have networks of their own."""
+    """Return a study's protocol on one problem: the paper's synthetic problems have networks of their own.
+
+    Examples:
+        >>> [protocol_for(read_problem(name), "paper", "mlp").hidden for name in ("moon", "iris")]
+        [(64, 128, 128), (128, 128)]
+    """
     synthetic = problem.name if problem.synthetic else None
     return read_protocol(name, None if synthetic and name == "paper" else network, synthetic, **(options or {}))
 
