@@ -250,7 +250,7 @@ def test_a_folder_holds_one_study_which_grows(client, plan, tmp_path):
         ("options", {"options": {"alpha": 2.0}}),
         ("network", {"network": "mlp"}),
     ):
-        with pytest.raises(InputError, match=f"holds another study, whose {key} is"):
+        with pytest.raises(InputError, match=rf"holds another study \({key}: "):
             run_plan(make_plan(suite, Catalogue(None), **other), store, client)
     assert store.manifest == manifest
 

@@ -28,13 +28,12 @@ def join_manifests(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, 
         ['a', 'b']
         >>> join_manifests(old, {"trials": 2})
         Traceback (most recent call last):
-        vicinal.core.checks.InputError: the folder holds another study, whose trials is 5, not 2; choose another folder (--out).
+        vicinal.core.checks.InputError: the folder holds another study (trials: 5, not 2); choose another with --out.
     """
     for key in IDENTITY:
         if old.get(key) != new.get(key):
             raise InputError(
-                f"the folder holds another study, whose {key} is {old.get(key)!r}, not {new.get(key)!r};"
-                " choose another folder (--out)."
+                f"the folder holds another study ({key}: {old.get(key)!r}, not {new.get(key)!r}); choose another with --out."
             )
     parts = ("datasets", "methods", "notes")
     joined = dict(new) | {key: _together(old.get(key) or [], new.get(key) or []) for key in parts}
