@@ -43,8 +43,6 @@ def join_manifests(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, 
         "planned": list(planned.values()),
         "missing": [entry for name, entry in missing.items() if name not in joined["datasets"]],
         "about": {**(old.get("about") or {}), **(new.get("about") or {})},
-        "subject": new.get("subject") or old.get("subject"),
-        "best_of": new.get("best_of") or old.get("best_of"),
     }
 
 

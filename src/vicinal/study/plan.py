@@ -112,9 +112,6 @@ def make_plan(
         )
     name, net = protocol or suite.protocol, network or suite.network
     chosen = read_methods(suite.methods if methods is None else methods, net)
-    names = [m.name for m in chosen]
-    best_of = suite.best_of if suite.best_of and {*suite.best_of["methods"]} <= {*names} else None
-    subject = suite.subject if suite.subject in (*names, best_of and best_of["name"]) else None
     given = {key: value for key, value in (options or {}).items() if value is not None}
     count = suite.trials if trials is None else trials
     attack = {"attack": dict(suite.attack)} if suite.attack else {}
@@ -136,12 +133,6 @@ def make_plan(
             axes = [replace(profile, kind="scores", method=m.name, options={**options, **attack}) for m in family]
             units.append(Unit("scores", source, tuple(axes), _cost(problem, family, plan, count)))
 
-    notes = [f"{s.dataset}: {s.note}" for s in sources if s.note and s.dataset in problems]
-    if suite.subject and not subject:
-        notes.append(
-            f"{suite.subject}, which the suite compares with the others, is not among the methods that were asked for."
-        )
-
     def comparable(row: Mapping[str, Any]) -> bool:
         """Whether a published number is of the study that is planned."""
         return (row.get("protocol", suite.protocol), suite.network) == (name, net)
@@ -157,8 +148,8 @@ def make_plan(
         "options": {key: value for options in said.values() for key, value in options.items()},
         "trials": count,
         "seed": seed,
-        "methods": names,
-        "subject": subject,
+        "methods": [m.name for m in chosen],
+        "subject": suite.subject,
         "metrics": list(suite.metrics),
         "datasets": list(problems),
         "about": about,
@@ -168,10 +159,10 @@ def make_plan(
         "published": [dict(row) for row in suite.published if comparable(row) and not said.get(row["dataset"])],
         "published_on": suite.published_on,
         "published_counts": [dict(row) for row in suite.published_counts if comparable(row) and not any(said.values())],
-        "best_of": None if best_of is None else dict(best_of),
+        "best_of": None if suite.best_of is None else dict(suite.best_of),
         "attack": None if suite.attack is None else dict(suite.attack),
         "remarks": list(suite.remarks),
-        "notes": notes,
+        "notes": [f"{s.dataset}: {s.note}" for s in sources if s.note and s.dataset in problems],
         "planned": [[a.key, a.kind, a.dataset, a.method] for unit in units for a in unit.axes],
         "command": command,
         "date": datetime.date.today().isoformat(),

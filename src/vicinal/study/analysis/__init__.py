@@ -35,7 +35,7 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
             trials on fresh rows, 0.3 where it is not known). Columns may be absent, values NaN.
         profiles: one row a data set, with `status`, `fact_gaussian_train_accuracy` and `fact_kde_train_accuracy`; or None.
         study: the manifest; `datasets`, `methods` and `metrics` are required, the first metric is what the study is
-            about. `subject` is the method that is compared with the `baselines` (by default all others); `best_of`
+            about. `subject` is the method that is compared with the `baselines` (by default all others) where it ran; `best_of`
             (`name`, `methods`) adds a method that takes the best member on each data set. `about` says the `family` and
             the `name` of each data set. `criterion` and `balanced` give thresholds of subsets; `published` (percent) and
             `published_counts` stand beside ours.
@@ -45,7 +45,7 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
         `ranks`, `cost`, and the manifest's own words. Means that are equal count as on par.
 
     Raises:
-        InputError: the study lacks a part, names an unknown subject, or two records are of one data set and method.
+        InputError: the study lacks a part, or two records are of one data set and method.
 
     References:
         J. Sohn et al. GenLabel: mixup relabeling using generative models. ICML 2022, section 6, Tables 3 to 5.
@@ -62,11 +62,16 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
     for part in ("datasets", "methods", "metrics"):
         if not study.get(part):
             raise InputError(f"`study` must have the part '{part}' with at least one name, got {study.get(part)!r}.")
-    best_of = study.get("best_of") or {"name": None, "methods": []}
+    best_of, notes = study.get("best_of") or {"name": None, "methods": []}, list(study.get("notes") or [])
+    if not {*best_of["methods"]} <= {*study["methods"]}:  # a run of fewer methods than the suite has
+        study, best_of = {**study, "best_of": None}, {"name": None, "methods": []}
     methods = [*study["methods"], *([best_of["name"]] if best_of["name"] else [])]
     subject = study.get("subject") or best_of["name"]
     if subject is not None and subject not in methods:
-        raise InputError(f"`study` must have its subject among its methods {methods}, got '{subject}'.")
+        notes.append(
+            f"{subject}, with which the suite compares the others, was not run, so nothing is compared with it."
+        )
+        subject = None
     profiles = pd.DataFrame({"dataset": [], "status": []}) if profiles is None or profiles.empty else profiles
     facts = _facts(frame, profiles, study)
     families = facts["family"].where(facts["family"].notna(), facts.index.to_series())
@@ -106,7 +111,7 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
             "attack": study.get("attack"),
         },
         "remarks": list(study.get("remarks") or []),
-        "notes": list(study.get("notes") or []),
+        "notes": notes,
         "methods": methods,
         "best_of": study.get("best_of"),
         "metrics": metrics,
