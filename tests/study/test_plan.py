@@ -2,12 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial import KDTree
+from scipy.stats import multivariate_normal
+from sklearn.preprocessing import StandardScaler
 
+from vicinal.core import InputError
 from vicinal.study.catalogue import Catalogue
 from vicinal.study.plan import make_plan
 from vicinal.study.suite import Suite, read_suite
+from vicinal.study.trials import read_problem
+from vicinal.study.work import run_unit
 
 MINE = Suite("mine", "Mine", ("iris", "moon"), ("vanilla", "mixup"), subject="mixup")
 
@@ -32,8 +39,6 @@ def test_equal_options_have_equal_keys_and_others_have_not():
 
 
 def test_trials_on_fresh_rows_hold_nothing_out():
-    from vicinal.study.work import run_unit
-
     quick = make_plan(replace(MINE, protocol="tuned", methods=("generative-classifier",)), Catalogue(None), trials=1)
     shares = {}
     for unit in quick.units:
@@ -81,3 +86,42 @@ def test_a_run_of_fewer_methods_is_still_the_suites():
     suite = replace(MINE, methods=("mixup", *best["methods"]), best_of=best, subject="best")
     fewer = make_plan(suite, Catalogue(None), methods=" mixup, genlabel-kde").manifest
     assert (fewer["methods"], fewer["best_of"], fewer["subject"]) == (["mixup", "genlabel-kde"], best, "best")
+
+
+def test_openml_is_left_alone_after_three_failures_in_a_row(monkeypatch):
+    asked = []
+
+    def refuse(path, target, name):
+        if path.startswith("openml:"):
+            asked.append(path)
+            raise InputError("the network is down.")
+        return read_problem(path, target, name)
+
+    monkeypatch.setattr("vicinal.study.plan.read_problem", refuse)
+    plan = make_plan(replace(MINE, datasets=("iris", *(f"openml:{i}" for i in range(1, 6)))), Catalogue(None))
+    assert asked == ["openml:1", "openml:2", "openml:3"]
+    assert [entry["why"] for entry in plan.manifest["missing"]] == ["the network is down"] * 3 + [
+        "not tried, since OpenML failed 3 times in a row"
+    ] * 2
+
+
+def test_a_profile_says_how_well_a_gaussian_fits_and_how_often_mixup_intrudes():
+    """Against scipy's density and a brute-force count of mixed points whose nearest row is of a third class."""
+    plan = make_plan(replace(MINE, datasets=("iris",)), Catalogue(None), trials=2)
+    unit = next(unit for unit in plan.units if unit.kind == "profile")
+    (record,) = run_unit(unit, plan.problems["iris"])
+    fits, rates = [], []
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        trial = plan.problems["iris"].trial(number, 0, 0.3)
+        x, y = StandardScaler().fit_transform(trial.x), trial.y
+        parts = [x[y == c] for c in range(3)]
+        logs = [multivariate_normal(p.mean(0), np.cov(p.T), allow_singular=True).logpdf(x) for p in parts]
+        fits.append((np.argmax(logs, 0) == y).mean())
+        a, b = rng.integers(len(x), size=(2, 20_000))
+        lam = rng.random((20_000, 1))
+        nearest = y[KDTree(x).query(lam * x[a] + (1 - lam) * x[b])[1]]
+        rates.append(((nearest != y[a]) & (nearest != y[b])).mean())
+    assert record["facts"]["gaussian_train_accuracy"] == pytest.approx(np.mean(fits), abs=0.011)  # one row of 105
+    assert record["facts"]["intrusion_rate"] == pytest.approx(np.mean(rates), abs=0.08)
+    assert 0.95 < record["facts"]["kde_train_accuracy"] <= 1

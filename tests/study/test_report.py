@@ -13,7 +13,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from sample_summary import HOSTILE, METHODS, crowded, hostile, realistic
+from sample_summary import METHODS, crowded, hostile, realistic
 
 from vicinal.core.checks import InputError
 from vicinal.study import report
@@ -358,7 +358,3 @@ def test_the_report_itself_asks_for_nothing_but_the_checks() -> None:
     assert ours == {"vicinal.core.checks", "vicinal.core.extras"}
     others = {"jinja2", "pandas", "plotly", "vicinal"}  # pandas for the drawing of critical differences only
     assert {name.split(".")[0] for name in asked} <= {*sys.stdlib_module_names, *others}
-
-
-def test_hostile_samples_reach_the_methods() -> None:
-    assert set(clean(list(HOSTILE))) <= set(clean(hostile())["methods"])
