@@ -372,6 +372,9 @@ def test_merged_folders_plan_what_either_does(store: Store, tmp_path: Path) -> N
     halves[0].write_manifest({"trials": 3, "planned": []})
     with pytest.raises(InputError, match=r"holds another study \(trials: 3, not 2\)"):
         whole.merge(halves)
+    whole.write_manifest({})  # names nothing, so there is nothing to keep
+    whole.merge(halves[1:])
+    assert whole.manifest["trials"] == 2
 
 
 def test_merging_needs_a_folder(store: Store, tmp_path: Path) -> None:

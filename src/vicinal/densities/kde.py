@@ -50,7 +50,7 @@ class KDE(Density):
         max_rows: rows of a class beyond this many are stood for by a random sample of them, so that a query's cost has a
             bound; covariance and the rules come from all rows, 'likelihood' from those kept. None keeps all.
 
-    Points in single precision get log-densities to single precision, about twice as fast.
+    Points in single precision get log-densities to single precision, faster.
 
     Every query meets every kept row, tile by tile, so memory does not grow with their product.
 
@@ -231,7 +231,7 @@ def _log_kernel_sum(kernels: Tensor, z: Tensor) -> Tensor:
     width = min(PAIRS * 4 // z.element_size() // max(1, height), z.shape[1])
     buffer = z.new_empty(height * width)
     ones = z.new_ones(1, height)
-    # Below this exp is no normal number, and takes a hundred times as long.
+    # Below this exp is no normal number, and takes far longer.
     least = math.log(torch.finfo(z.dtype).tiny) + 1
     total = z.new_zeros(1, z.shape[1])
     parts = list(zip(z.split(width, 1), total.split(width, 1), strict=True))

@@ -17,7 +17,8 @@ IDENTITY = ("suite", "protocol", "network", "trials", "seed", "options", "attack
 def join_manifests(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return the manifest of a study that plans what either does, in the words of the new one.
 
-    Where both plan a record of one data set and method (of a table that has changed, say), the new one's counts.
+    A manifest without a plan gives way. Where both plan a record of one data set and method (of a table that has changed, say),
+    the new one's counts.
 
     Raises:
         InputError: they are of different studies.
@@ -26,12 +27,14 @@ def join_manifests(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, 
         >>> old, new = ({"trials": 5, "methods": [name], "planned": [[name, "scores", "iris", name]]} for name in ("a", "b"))
         >>> join_manifests(old, new)["methods"]
         ['a', 'b']
-        >>> join_manifests(old, {"trials": 2})
+        >>> join_manifests(old, new | {"trials": 2})
         Traceback (most recent call last):
         vicinal.core.checks.InputError: the folder holds another study (trials: 5, not 2); choose another with --out.
     """
+    if "planned" not in old:
+        return dict(new)
     for key in IDENTITY:
-        if old.get(key) != new.get(key):
+        if (old.get(key) or None) != (new.get(key) or None):
             raise InputError(
                 f"the folder holds another study ({key}: {old.get(key)!r}, not {new.get(key)!r}); choose another with --out."
             )

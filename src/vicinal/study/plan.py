@@ -122,15 +122,15 @@ def make_plan(
         problem = problems[source.dataset]
         plan, own = protocol_for(problem, name, net, given), protocol_for(problem, name, net)
         # Only what differs from the protocol's own, in the protocol's words: `--alpha 1` asks for what is there.
-        options = {key: getattr(plan, key) for key in given if getattr(plan, key) != getattr(own, key)}
-        said[source.dataset] = options
+        changed = {key: getattr(plan, key) for key in given if getattr(plan, key) != getattr(own, key)}
+        said[source.dataset] = changed
         about[source.dataset] = {"family": source.family or source.dataset, "name": problem.title}
         profile = Axes(
-            source.dataset, "profile", name, plan.network, count, seed, options, _fingerprint(problem), kind="profile"
+            source.dataset, "profile", name, plan.network, count, seed, changed, _fingerprint(problem), kind="profile"
         )
         units.append(Unit("profile", source, (profile,), 1e-6 * problem.rows**2))
         for family in method_families(chosen, plan):
-            axes = [replace(profile, kind="scores", method=m.name, options={**options, **attack}) for m in family]
+            axes = [replace(profile, kind="scores", method=m.name, options={**changed, **attack}) for m in family]
             units.append(Unit("scores", source, tuple(axes), _cost(problem, family, plan, count)))
 
     def comparable(row: Mapping[str, Any]) -> bool:
@@ -145,7 +145,7 @@ def make_plan(
         "citation": suite.citation,
         "protocol": name,
         "network": net,
-        "options": {key: value for options in said.values() for key, value in options.items()},
+        "options": {key: value for changed in said.values() for key, value in changed.items()},
         "trials": count,
         "seed": seed,
         "methods": [m.name for m in chosen],

@@ -1,7 +1,7 @@
 """Log loss and hits of many replicas at once, from their logits.
 
 After every epoch all held-out rows are scored under all replicas, so this costs as much as the training if done the obvious
-way: torch takes ten times as long for an argmax over a few classes as for their maximum.
+way: torch takes much longer for an argmax over a few classes than for their maximum.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 __all__ = ["score_logits"]
 
 LEAST = -80.0
-"""Below -87 exp is no normal number in single precision, and takes a hundred times as long."""
+"""Below -87 exp is no normal number in single precision, and takes far longer."""
 
 
 def score_logits(logits: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ __all__ = ["LinearStack", "MLPStack", "Stack"]
 
 LARGEST = 60.0
 """Differences of scores beyond this make shares below 1e-26, which nothing sees, and soon numbers that are not normal, with
-which exp takes a hundred times as long, and a product of matrices thirty times."""
+which exp and products of matrices take far longer."""
 
 _NONE: Mapping[str, Tensor] = MappingProxyType({})
 

@@ -44,7 +44,7 @@ def run_stacks(
     # Many small operations gain nothing from threads inside each and lose much where cores are busy, so stacks run side by
     # side instead, each on one thread.
     torch.set_num_threads(1 if len(bunches) > 1 or not regime.hidden else threads)
-    # Moments of weights without a gradient decay for ever; numbers below 1e-38 would take a hundred times as long. The processor
+    # Moments of weights without a gradient decay for ever; numbers below 1e-38 would take far longer. The processor
     # is told so in the pool's threads alone, never in the user's.
     flush = partial(torch.set_flush_denormal, True)
     try:

@@ -34,8 +34,8 @@ class BoundaryAttack(Attack):
     A row starts from a misclassified point: uniform noise in the bounds, blended with the row; failing that, the nearest row of
     `pool` that the network takes for another class. A row without either is not attacked, and `AttackResult.no_start` says so.
     Each step goes a little around the row and a little towards it, and is kept if the point is still misclassified. A
-    walk ends at the class where it came near: of linear networks with three to five classes, 4 to 26 % of the rows that have a
-    boundary within the radius withstood it, with two classes none. With a single feature there is no way around, and the start,
+    walk ends at the class where it came near, so with three classes or more some rows withstand it that have another boundary
+    within the radius. With a single feature there is no way around, and the start,
     blended to a fiftieth of its way, is all that is found.
 
     The GenLabel paper (Tables 5, 7 and 12) attacks with 25,000 steps, a radius of a tenth of the range of all training

@@ -85,7 +85,7 @@ class AdaMixup(Objective):
     def gradients(
         self, networks: Sequence[Perceptrons], x: Tensor, y: Tensor, weight: Tensor, draws: Mapping[str, Tensor]
     ) -> list[Tensor]:
-        """Return the loss's gradients, by hand: half the time; see `Objective.gradients`."""
+        """Return the loss's gradients, by hand, which is quicker; see `Objective.gradients`."""
         classifier, policy, discriminator = (network.parameters for network in networks)
         relu, b = self.activation == "relu", x.shape[-1]
         x_b, y_b = take(x, draws["partner"]), take(y, draws["partner"])
