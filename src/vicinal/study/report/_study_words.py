@@ -101,7 +101,7 @@ def _difference(row: Mapping[str, Any], metric: Any, subject: str, baseline: str
     text += f" correction, p {p_value(row['p_holm']) if row['p_holm'] < 0.001 else '= ' + p_value(row['p_holm'])}): "
     if row["verdict"] == "no clear difference":
         sided = row["p_holm"] < 0.05 or row["low"] > 0 or row["high"] < 0
-        return text + ("the two do not agree on a better one." if sided else "that may be chance.")
+        return text + ("the interval and the test disagree, so that may be chance." if sided else "that may be chance.")
     return text + f"over such data, {subject} is clearly {row['verdict']} than {baseline}."
 
 
