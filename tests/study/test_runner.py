@@ -11,10 +11,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
 
 from vicinal.core import InputError
+from vicinal.study import runner
 from vicinal.study.catalogue import Catalogue
 from vicinal.study.plan import make_plan
 from vicinal.study.record import stable
@@ -80,12 +82,12 @@ def killed_at_random(suite: str, out: Path, seed: int, *more: str) -> int:
     """Kill a worker and then the runner, each a random while after the start; return how many records were left."""
     rng = random.Random(seed)
     process = start(suite, out, *more)
-    runner = psutil.Process(process.pid)
+    parent = psutil.Process(process.pid)
     target = rng.randrange(1, PLANNED // 2)
     while process.poll() is None and len(list(out.rglob("records/*/*.json"))) < target:
         time.sleep(0.02)
     time.sleep(rng.random() / 4)
-    workers = [p for p in runner.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+    workers = [p for p in parent.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
     if workers and process.poll() is None:
         rng.choice(workers).kill()
         time.sleep(rng.random())
@@ -193,6 +195,34 @@ def test_a_unit_that_kills_its_workers_is_named_and_takes_no_other_with_it(plan,
     assert (tally.done, tally.failed) == (7, 1)
     (failed,) = [record for record in store.records() if record["status"] == "failed"]
     assert (failed["dataset"], failed["method"], failed["error"]["kind"]) == ("wine", "mixup", "WorkerDied")
+
+
+def test_a_result_that_dies_with_its_worker_is_no_failure(plan, tmp_path):
+    """A future may have arrived and be pending again, or its result be lost for good while it is fetched."""
+    error = distributed.KilledWorker("task", None, 4)
+
+    class Arrived:
+        def __init__(self, status, error=None):
+            self.status, self.error = status, error
+
+        def exception(self):
+            return self.error
+
+    class Client:
+        def gather(self, futures):
+            if doomed in futures:
+                doomed.status, doomed.error = "error", error
+                raise error
+            return [run_unit(unit, plan.problems[unit.source.dataset]) for unit in units[: len(futures)]]
+
+    units = [unit for unit in plan.units if unit.kind == "profile"]
+    pending, doomed = Arrived("pending"), Arrived("finished")
+    run = runner._Run(plan, Store(tmp_path), Client(), run_unit, None)
+    run._land([(pending, units[0], False), (doomed, units[1], False)])
+    run._settle(wait=True)
+    run.writers.shutdown()
+    assert [record["status"] for record in Store(tmp_path).records()] == ["done"]
+    assert list(run.suspects) == [units[1]]  # tried once more, alone
 
 
 def test_what_the_input_forbids_is_a_failed_record(plan):

@@ -250,12 +250,12 @@ class _Run:
 
     def _land(self, arrived: list[tuple[Any, Unit, bool]]) -> None:
         """Write what came of units, or why nothing did."""
-        good = [future for future, *_ in arrived if future.status == "finished"]
-        results = dict(zip(good, self.client.gather(good), strict=True))
+        results, errors = self._fates([future for future, *_ in arrived])
         for future, unit, alone in arrived:
-            if future in results:
+            error = errors.get(future)
+            if error is None:
                 records = results[future]
-            elif isinstance(error := future.exception(), self.distributed.CancelledError):
+            elif isinstance(error, self.distributed.CancelledError):
                 raise OSError("the scheduler forgot a task")
             elif isinstance(error, self.distributed.KilledWorker) and not alone:
                 self.suspects.append(unit)
@@ -269,6 +269,18 @@ class _Run:
             # A unit is run anew when a method of its family is: what is stored stays, for companions move the last bits.
             records = [record for record in records if record["key"] not in self.stored]
             self.writing.append((unit, [(record, self.writers.submit(self.store.write, record)) for record in records]))
+
+    def _fates(self, futures: list[Any]) -> tuple[dict[Any, list[dict[str, Any]]], dict[Any, BaseException]]:
+        """Return the results of futures that arrived, and the errors of the others.
+
+        A worker may die with results that nobody has fetched; these are computed anew, which is waited for.
+        """
+        errors = {f: error for f in futures if f.status != "finished" and (error := f.exception()) is not None}
+        good = [future for future in futures if future not in errors]
+        try:
+            return dict(zip(good, self.client.gather(good), strict=True)), errors
+        except self.distributed.KilledWorker:  # now its future says so
+            return self._fates(futures)
 
     def _settle(self, wait: bool) -> None:
         """Count the units whose records are on the disk, in the order of writing."""
