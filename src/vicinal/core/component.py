@@ -14,14 +14,13 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from vicinal.core.checks import InputError
+from vicinal.core.files import read_tensors, write_tensors
 
-__all__ = ["Component", "load", "save"]
+__all__ = ["Component", "describe", "load", "restore", "save"]
 
 FORMAT = 1
 
@@ -46,7 +45,7 @@ class Component(BaseEstimator):  # type: ignore[misc]
 
     def key(self) -> str:
         """Return a text that is equal for two components of the same class and parameters."""
-        return json.dumps(_describe(self, fitted=False), sort_keys=True, default=repr)
+        return json.dumps(describe(self, fitted=False), sort_keys=True, default=repr)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the fitted tensors to a device, in place, and return self."""
@@ -76,12 +75,12 @@ def _tensors(component: Component) -> Iterator[tuple[Component, str, Tensor]]:
                 yield from _tensors(part)
 
 
-def _describe(value: Any, *, fitted: bool, tensors: dict[str, Tensor] | None = None, path: str = "") -> Any:
-    """Turn a component into plain JSON, collecting its tensors by dotted path on the way."""
+def describe(value: Any, *, fitted: bool = False, tensors: dict[str, Tensor] | None = None, path: str = "") -> Any:
+    """Turn a component, or a tree of tensors and plain values, into plain JSON, collecting its tensors by dotted path on the way."""
     if isinstance(value, Component):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         parts = {
-            name: _describe(part, fitted=fitted, tensors=tensors, path=f"{path}.{name}")
+            name: describe(part, fitted=fitted, tensors=tensors, path=f"{path}.{name}")
             for name, part in _children(value, fitted)
         }
         return {"component": kind, "parts": parts}
@@ -91,24 +90,25 @@ def _describe(value: Any, *, fitted: bool, tensors: dict[str, Tensor] | None = N
             return {"tensor": path}
         return value.tolist()
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return {"array": _describe(torch.from_numpy(value), fitted=fitted, tensors=tensors, path=path)}
+        return {"array": describe(torch.from_numpy(value), fitted=fitted, tensors=tensors, path=path)}
     if isinstance(value, np.ndarray):
         return {"strings": [str(v) for v in value], "dtype": "object" if value.dtype == object else "str"}
     if isinstance(value, dict):
         return {
             "dict": {
-                str(name): _describe(part, fitted=fitted, tensors=tensors, path=f"{path}.{name}")
+                str(name): describe(part, fitted=fitted, tensors=tensors, path=f"{path}.{name}")
                 for name, part in value.items()
             }
         }
     if isinstance(value, list | tuple):
-        return [_describe(v, fitted=fitted, tensors=tensors, path=f"{path}.{i}") for i, v in enumerate(value)]
+        return [describe(v, fitted=fitted, tensors=tensors, path=f"{path}.{i}") for i, v in enumerate(value)]
     return value.item() if hasattr(value, "item") else value
 
 
-def _restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
+def restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
+    """Undo `describe`; the keys of mappings are texts then."""
     if isinstance(plain, list):
-        return [_restore(part, tensors) for part in plain]
+        return [restore(part, tensors) for part in plain]
     if not isinstance(plain, dict):
         return plain
     if "tensor" in plain:
@@ -116,9 +116,9 @@ def _restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
             raise InputError(f"the file lacks the tensor `{plain['tensor']}` that it describes; save it again.")
         return tensors[plain["tensor"]]
     if "dict" in plain:
-        return {name: _restore(part, tensors) for name, part in plain["dict"].items()}
+        return {name: restore(part, tensors) for name, part in plain["dict"].items()}
     if "array" in plain:
-        return _restore(plain["array"], tensors).numpy()
+        return restore(plain["array"], tensors).numpy()
     if "strings" in plain:
         return np.array(plain["strings"], dtype=plain["dtype"])
     cls = Component._registry.get(plain["component"])
@@ -126,7 +126,7 @@ def _restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
         raise InputError(
             f"the file holds a `{plain['component']}`; import the module that defines it, then load again."
         )
-    parts = {name: _restore(part, tensors) for name, part in plain["parts"].items()}
+    parts = {name: restore(part, tensors) for name, part in plain["parts"].items()}
     names = set(cls._get_param_names())
     for name in parts.keys() - names:
         if not name.endswith("_"):
@@ -159,18 +159,13 @@ def save(component: Component, path: str | Path, **extra: Any) -> None:
         True
     """
     tensors: dict[str, Tensor] = {}
-    plain = {"format": FORMAT, "root": _describe(component, fitted=True, tensors=tensors, path="root"), "extra": extra}
+    plain = {"format": FORMAT, "root": describe(component, fitted=True, tensors=tensors, path="root"), "extra": extra}
     try:
-        text = json.dumps(plain)
+        write_tensors(path, tensors, plain)
     except TypeError as error:
         raise InputError(
             f"`{type(component).__name__}` has a parameter that can't be saved without pickle: {error}."
         ) from error
-    path = Path(path)
-    draft = path.with_name(path.name + ".part")
-    # safetensors refuses tensors that share memory; fitted parts may share (a density and its labeler's copy).
-    save_file({name: value.clone() for name, value in tensors.items()}, draft, metadata={"vicinal": text})
-    draft.replace(path)
 
 
 def load(path: str | Path) -> Any:
@@ -187,20 +182,12 @@ def load(path: str | Path) -> Any:
         ...     load(f"{folder}/mix.safetensors").ratio.alpha
         0.4
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            text = (file.metadata() or {}).get("vicinal")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
-    except FileNotFoundError as error:
-        raise InputError(f"no such file: {path}.") from error
-    except SafetensorError as error:
-        raise InputError(f"{path} is not a safetensors file, or it is torn ({error}); save it again.") from error
-    if text is None:
+    tensors, plain = read_tensors(path)
+    if "root" not in plain:
         raise InputError(f"{path} holds tensors but no component of vicinal.")
-    plain = json.loads(text)
     if plain["format"] > FORMAT:
         raise InputError(f"{path} was written by a newer vicinal (format {plain['format']}); upgrade with pip.")
-    component = _restore(plain["root"], tensors)
+    component = restore(plain["root"], tensors)
     for name, value in plain["extra"].items():
         setattr(component, name, value)
     return component

@@ -1,0 +1,323 @@
+"""Run a task: epochs of steps, evaluation, checkpoints, resumption.
+
+Every draw has an address (seed, epoch, step), so a training that goes on from any step sees the same numbers as one that was never
+stopped, and there is no state of randomness to keep.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vicinal.core.checks import InputError, check_number
+from vicinal.core.extras import require
+from vicinal.core.files import write_whole
+from vicinal.core.loop.checkpoint import Checkpoint, check_fits, read_checkpoint
+from vicinal.core.loop.settings import Descent, Hardware
+from vicinal.core.loop.task import Batch, Task
+from vicinal.core.randomness import generator_at, seed_at
+
+__all__ = ["DivergedError", "LoopProgress", "LoopResult", "run_loop"]
+
+LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.jsonl"
+
+
+class DivergedError(InputError):
+    """The loss became infinite or NaN."""
+
+
+@dataclass(frozen=True)
+class LoopProgress:
+    """What a running loop tells.
+
+    Attributes:
+        epoch: whole epochs done, of `epochs`. step: of `steps`, over all epochs.
+        loss: mean over the running epoch. scores: of the last evaluation.
+        seconds: of training so far. left: a guess of the seconds to go, None before the first step.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    scores: Mapping[str, float]
+    seconds: float
+    left: float | None
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """What came of a loop; the task's module holds the weights.
+
+    Attributes:
+        history: one mapping an epoch: 'epoch' (from 1), 'loss', 'learning_rate', 'seconds', and the task's scores.
+        seconds: of training, over all resumptions.
+        device: where it ran.
+        resumed: the step that this run went on from, 0 for a fresh one.
+        best_epoch: whose weights were kept, from 1.
+    """
+
+    history: tuple[Mapping[str, Any], ...]
+    seconds: float
+    device: str
+    resumed: int
+    best_epoch: int
+
+
+def run_loop(
+    task: Task,
+    *,
+    epochs: int,
+    batch_size: int = 128,
+    descent: Descent | None = None,
+    hardware: Hardware | None = None,
+    accumulate: int = 1,
+    seed: int = 0,
+    keep: str | None = None,
+    folder: str | Path | None = None,
+    checkpoint_minutes: float = 5.0,
+    about: Mapping[str, Any] | None = None,
+    tensorboard: bool = False,
+    tell: Callable[[LoopProgress], None] | None = None,
+) -> LoopResult:
+    """Train a task's module in place.
+
+    Args:
+        task: the module, and the loss of its rows.
+        epochs: passes over the rows.
+        batch_size: rows in a step, over all processes.
+        descent: optimiser and schedule; default Adam at 1e-3.
+        hardware: device, processes, precision.
+        accumulate: parts a process computes one after another for a step, where a batch does not fit into memory.
+        seed: of the order of rows and of all that a step draws.
+        keep: a score of `task.evaluate`, the higher the better ('-loss': the lower): the weights of its best epoch are kept instead
+            of the last ones.
+        folder: for `last.safetensors`, `best.safetensors` and `metrics.jsonl`; a training found there goes on. None keeps nothing.
+        checkpoint_minutes: how often to write a checkpoint within an epoch; one is written after every epoch too.
+        about: plain JSON to find in the checkpoints.
+        tensorboard: also log to `folder`/tensorboard.
+        tell: called with a `LoopProgress` now and then.
+
+    Raises:
+        InputError: the folder holds another training, or the disk is full.
+        DivergedError: the loss became NaN or infinite; the last checkpoint is intact.
+        ImportError: lightning-fabric is not installed; the message holds the pip command.
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
+        check_number(name, value, 1, whole=True)
+    with torch.random.fork_rng(enabled=True):
+        run = _Run(task, epochs, batch_size, descent or Descent(), hardware or Hardware(), accumulate, seed, keep)
+        run.open(None if folder is None else Path(folder), dict(about or {}), tensorboard, checkpoint_minutes * 60)
+        return run.go(tell or (lambda progress: None))
+
+
+class _Run:
+    def __init__(
+        self,
+        task: Task,
+        epochs: int,
+        batch_size: int,
+        descent: Descent,
+        hardware: Hardware,
+        accumulate: int,
+        seed: int,
+        keep: str | None,
+    ) -> None:
+        self.task, self.epochs, self.descent, self.seed, self.keep = task, epochs, descent, seed, keep
+        self.batch_size, self.parts = batch_size, accumulate
+        device = torch.device(hardware.found())
+        fabric = require("lightning_fabric", "images")
+        self.fabric = fabric.Fabric(
+            accelerator={"cpu": "cpu", "cuda": "cuda", "mps": "mps"}.get(device.type, "auto"),
+            devices=hardware.processes if device.index is None or hardware.processes > 1 else [device.index],
+            strategy="ddp" if hardware.processes > 1 else "auto",
+            precision=hardware.precision,
+        )
+        if hardware.processes > 1:
+            self.fabric.launch()
+        # An epoch's last rows may be fewer than there are parts to share them out to.
+        least = self.parts * self.fabric.world_size
+        whole, rest = divmod(task.rows, batch_size)
+        self.steps = whole + (rest >= least)
+        if not self.steps:
+            raise InputError(f"`task` must have at least {least} rows for its processes, got {task.rows}.")
+        module = task.module
+        if hardware.channels_last:
+            module.to(memory_format=torch.channels_last)
+        if self.fabric.world_size > 1 and device.type == "cuda":
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        called = torch.compile(module) if hardware.compile else module
+        self.called = self.fabric.setup_module(called)
+        self.optimizer = self.fabric.setup_optimizers(descent.make(module.parameters()))
+        self.module = module
+        self.hardware = hardware
+
+    def open(self, folder: Path | None, about: dict[str, Any], tensorboard: bool, every: float) -> None:
+        """Look for a training to go on with."""
+        self.folder, self.every = folder, every
+        identity = {
+            "task": dict(self.task.identity()),
+            "descent": asdict(self.descent),
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "keep": self.keep,
+            "precision": self.hardware.precision,
+        }
+        self.state = Checkpoint(weights={}, identity=json.loads(json.dumps(identity)), about=about)
+        self.logger: Any = None
+        if folder is None:
+            return
+        if tensorboard:
+            loggers = require("lightning_fabric.loggers", "images")
+            self.logger = loggers.TensorBoardLogger(folder, name="", version="tensorboard")
+        path = folder / LAST
+        if path.exists():
+            found = read_checkpoint(path)
+            if different := [k for k in identity if found.identity.get(k) != self.state.identity[k]]:
+                key = different[0]
+                raise InputError(
+                    f"{folder} holds a training with another {key!r} ({found.identity.get(key)!r:.80}, here"
+                    f" {self.state.identity[key]!r:.80}); choose another folder, or delete this one to start anew."
+                )
+            check_fits(self.module, found.weights, path)
+            self.module.load_state_dict(found.weights)
+            self.optimizer.load_state_dict(_with_numbers(found.optimizer))
+            if scaler := getattr(self.fabric._precision, "scaler", None):
+                scaler.load_state_dict(dict(found.scaler))
+            self.state = replace(found, about=about)
+
+    def go(self, tell: Callable[[LoopProgress], None]) -> LoopResult:
+        state, resumed = self.state, self.state.epoch * self.steps + self.state.step
+        before, started, written = state.seconds, time.perf_counter(), time.perf_counter()
+        self.told = -1.0
+
+        def report(force: bool = False) -> None:
+            state.seconds = before + time.perf_counter() - started
+            done, steps = state.epoch * self.steps + state.step, self.steps * self.epochs
+            if force or time.perf_counter() - self.told > 0.2:
+                self.told = time.perf_counter()
+                spent = time.perf_counter() - started
+                left = spent / (done - resumed) * (steps - done) if done > resumed else None
+                scores = state.history[-1] if state.history else {}
+                loss = float(self.sum) / max(1, state.sums[1])
+                tell(LoopProgress(state.epoch, self.epochs, done, steps, loss, scores, state.seconds, left))
+
+        while state.epoch < self.epochs:
+            self.sum = torch.tensor(state.sums[0], device=self.fabric.device, dtype=torch.float32)
+            order = torch.randperm(self.task.rows, generator=generator_at(seed=self.seed, epoch=state.epoch, purpose="order"))
+            self.called.train()
+            while state.step < self.steps:
+                self._step(order[state.step * self.batch_size :][: self.batch_size])
+                state.step += 1
+                # The sum stays on the device: to look at it waits for an accelerator.
+                state.sums = (0.0, state.sums[1] + 1)
+                report()
+                if self.folder is not None and time.perf_counter() - written > self.every:
+                    state.sums = (self._mean() * state.sums[1], state.sums[1])
+                    self._write()
+                    written = time.perf_counter()
+            self._close_epoch(before + time.perf_counter() - started)
+            written = time.perf_counter()
+            report(force=True)
+        self.called.eval()
+        best_epoch = self.epochs
+        if self.keep is not None:
+            best_epoch = 1 + max(range(len(state.history)), key=lambda e: _score(state.history[e], str(self.keep)))
+            self.module.load_state_dict(self._best())
+        return LoopResult(tuple(state.history), state.seconds, str(self.fabric.device), resumed, best_epoch)
+
+    def _step(self, index: Tensor) -> None:
+        state, fabric = self.state, self.fabric
+        at = {"seed": self.seed, "epoch": state.epoch, "step": state.step}
+        rate = self.descent.rate(state.epoch + state.step / self.steps, self.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # Dropout and the like draw from torch's own state, which has the address too.
+        torch.manual_seed(seed_at(**at, rank=fabric.global_rank, purpose="torch"))
+        total = self.parts * fabric.world_size
+        edges = [len(index) * i // total for i in range(total + 1)]
+        own = range(fabric.global_rank * self.parts, (fabric.global_rank + 1) * self.parts)
+        for number in own:
+            part = slice(edges[number], edges[number + 1])
+            batch = Batch(index, part, generator_at(**at, purpose="step"), fabric.device)
+            last = number == own[-1]
+            with fabric.no_backward_sync(self.called, enabled=not last):
+                loss = self.task.loss(self.called, batch)
+                # Processes' gradients are averaged.
+                share = (part.stop - part.start) / len(index)
+                fabric.backward(loss * (share * fabric.world_size))
+            self.sum += loss.detach().float() * share
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _mean(self) -> float:
+        """Return the running epoch's mean loss over all processes; raises where it is no number."""
+        total = self.fabric.all_reduce(self.sum, reduce_op="sum") if self.fabric.world_size > 1 else self.sum
+        mean = float(total) / max(1, self.state.sums[1])
+        if not abs(mean) < float("inf"):
+            kept = f"{self.folder / LAST} is from before" if self.folder and (self.folder / LAST).exists() else "nothing was saved"
+            raise DivergedError(
+                f"the loss is {mean} in epoch {self.state.epoch + 1} (learning rate {self.optimizer.param_groups[0]['lr']:g});"
+                f" {kept}. Lower the learning rate, or train with precision '32-true'."
+            )
+        return mean
+
+    def _close_epoch(self, seconds: float) -> None:
+        state = self.state
+        loss = self._mean()
+        self.called.eval()
+        with torch.no_grad():
+            scores = {name: float(value) for name, value in self.task.evaluate(self.called).items()}
+        rate = self.optimizer.param_groups[0]["lr"]
+        line = {"epoch": state.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": round(seconds, 3), **scores}
+        state.history.append(line)
+        state.epoch, state.step, state.sums, state.seconds = state.epoch + 1, 0, (0.0, 0), seconds
+        if self.logger is not None and self.fabric.is_global_zero:
+            self.logger.log_metrics({k: v for k, v in line.items() if k != "epoch"}, state.epoch)
+            self.logger.finalize("success")
+        if self.keep is not None and (score := _score(line, self.keep)) > (-float("inf") if state.best is None else state.best):
+            state.best = score
+            self._best_weights = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+            if self.folder is not None and self.fabric.is_global_zero:
+                replace(state, weights=self._best_weights).write(self.folder / BEST)
+        if self.folder is not None:
+            self._write()
+
+    def _write(self) -> None:
+        if not self.fabric.is_global_zero or self.folder is None:
+            return
+        scaler = getattr(self.fabric._precision, "scaler", None)
+        state = replace(
+            self.state,
+            weights=dict(self.module.state_dict()),
+            optimizer=self.optimizer.state_dict(),
+            scaler={} if scaler is None else scaler.state_dict(),
+        )
+        state.write(self.folder / LAST)
+        lines = "".join(json.dumps(line) + "\n" for line in state.history)
+        write_whole(self.folder / METRICS, lines.encode())
+
+    def _best(self) -> Mapping[str, Tensor]:
+        with contextlib.suppress(AttributeError):
+            return self._best_weights
+        return read_checkpoint(Path(str(self.folder)) / BEST).weights
+
+
+def _score(line: Mapping[str, Any], keep: str) -> float:
+    name = keep.removeprefix("-")
+    if name not in line:
+        raise InputError(f"`keep` must name a score of an epoch ({', '.join(line)}), got {keep!r}.")
+    return -float(line[name]) if keep.startswith("-") else float(line[name])
+
+
+def _with_numbers(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an optimiser's state with whole numbers for keys, as torch has them and JSON has not."""
+    return {**state, "state": {int(key): value for key, value in state["state"].items()}}

@@ -1,0 +1,119 @@
+"""How parameters move, and what the loop runs on."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from vicinal.core.checks import InputError, check_in, check_number
+from vicinal.core.tensors import check_device
+
+__all__ = ["Descent", "Hardware"]
+
+SCHEDULES = ("constant", "cosine", "multistep")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """The optimiser and its learning rate over time.
+
+    The defaults are the VarMixup paper's (section 4). `Descent(optimizer="sgd", learning_rate=0.1, weight_decay=1e-4,
+    schedule="multistep", milestones=(100, 150))` is what the GenLabel paper trains image networks with (Tables 13 and 14).
+
+    Attributes:
+        optimizer: 'adam' (betas 0.9 and 0.999), 'adamw' or 'sgd'.
+        learning_rate: above 0.
+        weight_decay: at least 0.
+        momentum: of SGD.
+        schedule: 'constant'; 'cosine' to 0 at the last step; or 'multistep', times `decay` at every one of `milestones`.
+        milestones: epochs, counted from 0, at whose beginning the rate falls.
+        decay: see `milestones`.
+        warmup: epochs in which the rate rises linearly to its full height.
+
+    Examples:
+        >>> descent = Descent(schedule="multistep", milestones=(2, 3), decay=0.1)
+        >>> [round(descent.rate(epoch, epochs=4), 6) for epoch in (0, 1.9, 2, 3)]
+        [0.001, 0.001, 0.0001, 1e-05]
+        >>> Descent(schedule="cosine").rate(5, epochs=10)
+        0.0005
+    """
+
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    schedule: str = "constant"
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_in("optimizer", self.optimizer, ("adam", "adamw", "sgd"))
+        check_in("schedule", self.schedule, SCHEDULES)
+        check_number("learning_rate", self.learning_rate, 0, open_low=True)
+        check_number("weight_decay", self.weight_decay, 0)
+        check_number("momentum", self.momentum, 0, 1, open_high=True)
+        check_number("warmup", self.warmup, 0)
+
+    def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return torch's optimiser."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return kind(parameters, self.learning_rate, weight_decay=self.weight_decay)
+
+    def rate(self, epoch: float, epochs: int) -> float:
+        """Return the learning rate when `epoch` epochs (2.5: in the middle of the third) of `epochs` are done."""
+        scale = min(1.0, epoch / self.warmup) if self.warmup else 1.0
+        if self.schedule == "cosine":
+            scale *= (1 + math.cos(math.pi * epoch / epochs)) / 2
+        elif self.schedule == "multistep":
+            scale *= self.decay ** sum(epoch >= milestone for milestone in self.milestones)
+        return self.learning_rate * scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What the loop runs on, and how it computes there.
+
+    Attributes:
+        device: 'auto' (CUDA, else MPS, else CPU), or torch's name for one, such as 'cpu' or 'cuda:1'.
+        processes: how many devices, a process each (distributed data parallel). Batches are shared out: `batch_size` is
+            the global one. `torchrun` starts them, or the loop itself starts the running command again.
+        precision: '32-true', '16-mixed' or 'bf16-mixed', as Lightning Fabric names them.
+        channels_last: keep images' channels last in memory: on CPUs, and on GPUs in mixed precision, convolutions are faster so.
+        compile: run the module through `torch.compile`.
+
+    Examples:
+        >>> Hardware(device="cpu").found()
+        'cpu'
+    """
+
+    device: str = "auto"
+    processes: int = 1
+    precision: str = "32-true"
+    channels_last: bool = True
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        check_in("precision", self.precision, ("32-true", "16-mixed", "bf16-mixed"))
+        check_number("processes", self.processes, 1, whole=True)
+
+    def found(self) -> str:
+        """Return the device that 'auto' comes to here, checked.
+
+        Raises:
+            InputError: torch can't use the device.
+        """
+        if self.device != "auto":
+            found = check_device(self.device)
+            if self.processes > 1 and found.index is not None:
+                raise InputError(
+                    f"`device` must not be a single one for {self.processes} processes, got {self.device!r}; give {found.type!r}."
+                )
+            return str(found)
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
