@@ -1,6 +1,7 @@
 """A mixed batch: what mixing made, and everything that labeling needs to know of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -35,3 +36,20 @@ class MixedBatch:
     def batch_shape(self) -> tuple[int, ...]:
         """The axes before the features: (..., B)."""
         return tuple(self.lam.shape)
+
+    def part(self, rows: slice) -> Self:
+        """Return some rows of a single batch; what is drawn for all of it stays as it is.
+
+        Examples:
+            >>> import torch
+            >>> x, y, one = torch.arange(3.0)[:, None], torch.eye(3), torch.ones(3)
+            >>> MixedBatch(x, x, x, y, y, one, one).part(slice(1, 3)).x.tolist()
+            [[1.0], [2.0]]
+        """
+
+        def some(value: Any) -> Any:
+            if isinstance(value, MixedBatch):
+                return value.part(rows)
+            return value[rows] if isinstance(value, Tensor) and value.ndim else value
+
+        return replace(self, **{field.name: some(getattr(self, field.name)) for field in fields(self)})

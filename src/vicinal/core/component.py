@@ -76,7 +76,7 @@ def _tensors(component: Component) -> Iterator[tuple[Component, str, Tensor]]:
 
 
 def describe(value: Any, *, fitted: bool = False, tensors: dict[str, Tensor] | None = None, path: str = "") -> Any:
-    """Turn a component, or a tree of tensors and plain values, into plain JSON, collecting its tensors by dotted path on the way."""
+    """Turn a component, or a tree of tensors and plain values, into plain JSON; collect the tensors by dotted path."""
     if isinstance(value, Component):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         parts = {

@@ -1,20 +1,8 @@
-"""Evaluation: how good and how honest predicted probabilities are, and whether a difference means anything."""
+"""Evaluation: how good and how honest predicted probabilities are, under corruption too, and whether a difference means anything.
 
-from vicinal.evaluation.metrics import (
-    LOWER_IS_BETTER,
-    METRICS,
-    expected_calibration_error,
-    reliability_bins,
-    score_probabilities,
-)
-from vicinal.evaluation.paired import PairedDifference, paired_difference
+Names are imported when they are used: what reads records asks for scores without torch.
+"""
 
-__all__ = [
-    "LOWER_IS_BETTER",
-    "METRICS",
-    "PairedDifference",
-    "expected_calibration_error",
-    "paired_difference",
-    "reliability_bins",
-    "score_probabilities",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

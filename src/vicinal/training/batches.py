@@ -12,7 +12,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from vicinal.core import generator_at, order_of
+from vicinal.core import InputError, generator_at, order_of
 from vicinal.labeling import Labeler
 from vicinal.training.objectives import Objective
 from vicinal.training.problem import Group
@@ -73,7 +73,10 @@ class Source:
         if hasattr(self.vicinity, "labeler"):
             self.vicinity.labeler = None
         self.vicinity.fit(group.x, group.y, group.n_classes, group.weight)
-        self.seen = group.x if group.encode is None else group.encode(group.x)
+        self.codes = self.vicinity.encode(group.x)
+        if isinstance(self.codes, tuple):
+            raise InputError("a choice among spaces draws one batch at a time, so it can't train in a stack.")
+        self.seen = self.codes if group.encode is None else group.encode(group.x)
         self.labelers = {
             key: clone(labeler).fit(self.seen, group.y, group.n_classes, group.weight)
             for key, labeler in labelers.items()
@@ -91,11 +94,12 @@ class Source:
         order = _order(self.group, epochs, generator_at(**self.group.address, purpose="order", block=number))
         index, valid = _cut(order, self.batches, self.batch_size)
         generator = generator_at(**self.group.address, purpose="mix", block=number)
-        batch = self.vicinity.draw_rows(_take(self.group.x, index), _take(self.rows, index), valid, generator)
+        batch = self.vicinity.draw_rows(_take(self.codes, index), _take(self.rows, index), valid, generator)
+        points = self.vicinity.decode(batch)
         if self.group.encode is not None:
             # Mixed where the rows are, seen where the network looks (Algorithm 2).
-            x, x_b = self.group.encode(batch.x), self.group.encode(batch.x_b)
-            batch = replace(batch, x=x, x_a=_take(self.seen, index), x_b=x_b)
+            points, x_b = self.group.encode(points), self.group.encode(batch.x_b)
+            batch = replace(batch, x=points, x_a=_take(self.seen, index), x_b=x_b)
         targets = {}
         for key, labeler in self.labelers.items():
             started = time.perf_counter()
@@ -105,7 +109,7 @@ class Source:
         draws = {}
         if self.objective is not None:
             draws = self.objective.draw(weight, generator_at(**self.group.address, purpose="objective", block=number))
-        return Block(batch.x, targets, weight, draws)
+        return Block(points, targets, weight, draws)
 
 
 def count_batches(group: Group, batch_size: int) -> int:

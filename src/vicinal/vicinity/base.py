@@ -10,7 +10,10 @@ from torch import Tensor
 from vicinal.core import Component, InputError, MixedBatch, check_features, check_labels, generator_at
 from vicinal.labeling import Labeler
 
-__all__ = ["BaseVicinity"]
+__all__ = ["BaseVicinity", "Codes", "share_out"]
+
+Codes = Tensor | tuple[Any, ...]
+"""What a vicinity mixes: points, codes of a space, or, in a choice, a tuple with those of every member."""
 
 
 class BaseVicinity(Component):
@@ -42,14 +45,29 @@ class BaseVicinity(Component):
     def _fit(self, x: Tensor, y: Tensor, sample_weight: Any) -> None:
         """Fit the parts."""
 
+    def encode(self, x: Tensor) -> Codes:
+        """Return what `draw_rows` mixes of points (..., B, *F): the points themselves, unless the vicinity lies in a space.
+
+        Where the same rows are mixed again and again, this is done once.
+        """
+        return x
+
+    def decode(self, batch: MixedBatch) -> Tensor:
+        """Return the points (..., B, *F) of a mixed batch that `draw_rows` drew."""
+        return batch.x
+
+    def learns(self) -> bool:
+        """Whether `fit` learns anything but the number of classes."""
+        return False
+
     @abstractmethod
     def draw_rows(
-        self, x: Tensor, rows: Tensor, valid: Tensor | None = None, generator: torch.Generator | None = None
+        self, x: Codes, rows: Tensor, valid: Tensor | None = None, generator: torch.Generator | None = None
     ) -> MixedBatch:
         """Draw mixed batches, any number at once, unlabelled.
 
         Args:
-            x: (..., B, *F) points.
+            x: (..., B, *F) points, or in a space their codes: what `encode` returns.
             rows: (..., B, K) label rows.
             valid: (..., B) booleans; False where a row only pads its batch: it mixes with nobody and weighs 0.
             generator: the source of randomness; None for torch's own.
@@ -75,7 +93,7 @@ class BaseVicinity(Component):
             y: (B,) class indices or (B, K) label rows.
         """
         x, rows = self._check_batch(x, y)
-        return self.draw_rows(x, rows, generator=self._generator())
+        return self.draw_rows(self.encode(x), rows, generator=self._generator())
 
     def __call__(self, x: Any, y: Any) -> tuple[Tensor, Tensor]:
         """Mix a batch and label it.
@@ -95,9 +113,8 @@ class BaseVicinity(Component):
         batch = self.draw(x, y)
         labels = self.label(batch)
         if self._filters():
-            scale = batch.weight * (batch.weight.numel() / batch.weight.sum().clamp(min=1))
-            labels = labels * scale[:, None]
-        return batch.x, labels
+            labels = labels * share_out(batch.weight)
+        return self.decode(batch), labels
 
     def collate(self, samples: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Collate (x, y) samples and mix them, for `DataLoader(..., collate_fn=vicinity.collate)`.
@@ -160,3 +177,8 @@ class BaseVicinity(Component):
         # A generator belongs to its process.
         state = cast(dict[str, Any], super().__getstate__())
         return {name: value for name, value in state.items() if name != "_stream"}
+
+
+def share_out(weight: Tensor) -> Tensor:
+    """Return what label rows are multiplied with (B, 1), so that a mean over all rows is one over those of weight 1."""
+    return (weight * (weight.numel() / weight.sum().clamp(min=1)))[:, None]

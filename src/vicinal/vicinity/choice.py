@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vicinal.core import InputError, MixedBatch, check_number
 from vicinal.labeling import Labeler
-from vicinal.vicinity.base import BaseVicinity
+from vicinal.vicinity.base import BaseVicinity, Codes
 
 __all__ = ["Choice"]
 
@@ -19,9 +19,13 @@ _FIELDS = tuple(field.name for field in fields(MixedBatch))
 
 @dataclass(frozen=True)
 class _ChosenBatch(MixedBatch):
-    """A mixed batch that remembers which vicinity each batch came from: `choice` (...,), counted over leaves."""
+    """A mixed batch that remembers which vicinity each batch came from: `choice` (...,), counted over leaves.
+
+    A single batch also keeps what its vicinity drew, as it was.
+    """
 
     choice: Tensor
+    drawn: MixedBatch | None = None
 
 
 class Choice(BaseVicinity):
@@ -65,22 +69,43 @@ class Choice(BaseVicinity):
             raise InputError("`probabilities` must not all be 0.")
         return weights
 
+    def encode(self, x: Tensor) -> Codes:
+        """Return points, or codes for every member where one lies in a space; see `BaseVicinity.encode`."""
+        codes = tuple(member.encode(x) for member in self._members())
+        return x if all(code is x for code in codes) else codes
+
+    def decode(self, batch: MixedBatch) -> Tensor:
+        """Return the points of the vicinity that drew the batch; see `BaseVicinity.decode`."""
+        if isinstance(batch, _ChosenBatch) and batch.drawn is not None:
+            return _leaves(self._members())[int(batch.choice)].decode(batch.drawn)
+        return batch.x
+
     def draw_rows(
-        self, x: Tensor, rows: Tensor, valid: Tensor | None = None, generator: torch.Generator | None = None
+        self, x: Codes, rows: Tensor, valid: Tensor | None = None, generator: torch.Generator | None = None
     ) -> MixedBatch:
-        """Draw mixed batches; see `BaseVicinity.draw_rows`."""
-        lead = rows.shape[:-2]
-        weights = torch.tensor(self._weights(), dtype=torch.float32, device=x.device if generator is None else "cpu")
+        """Draw mixed batches; see `BaseVicinity.draw_rows`.
+
+        Raises:
+            InputError: several batches at once, where members lie in different spaces.
+        """
+        lead, device = rows.shape[:-2], rows.device
+        weights = torch.tensor(self._weights(), dtype=torch.float32, device=device if generator is None else "cpu")
         choice = torch.multinomial(weights, max(1, lead.numel()), replacement=True, generator=generator)
-        choice = choice.reshape(lead).to(x.device)
+        choice = choice.reshape(lead).to(device)
         members = self._members()
+        codes = x if isinstance(x, tuple) else (x,) * len(members)
         # A member may itself be a choice, so what a batch remembers counts the vicinities at the bottom.
-        sizes = torch.tensor([len(_leaves([member])) for member in members], device=x.device)
+        sizes = torch.tensor([len(_leaves([member])) for member in members], device=device)
         first = sizes.cumsum(0) - sizes
         if choice.ndim == 0 and not torch.compiler.is_compiling():
-            batch = members[int(choice)].draw_rows(x, rows, valid, generator)
+            batch = members[int(choice)].draw_rows(codes[int(choice)], rows, valid, generator)
             parts = {name: getattr(batch, name) for name in _FIELDS}
-            return _ChosenBatch(**parts, choice=first.take(choice) + _inner(batch))
+            drawn = batch.drawn if isinstance(batch, _ChosenBatch) else batch
+            return _ChosenBatch(**parts, choice=first.take(choice) + _inner(batch), drawn=drawn)
+        if isinstance(x, tuple):
+            raise InputError(
+                "a choice among spaces draws one batch at a time; it can't be compiled, or train in a stack."
+            )
         batches = [member.draw_rows(x, rows, valid, generator) for member in members]
         parts = {name: _select(choice, [getattr(batch, name) for batch in batches]) for name in _FIELDS}
         inner = _select(choice, [torch.zeros_like(choice) + _inner(batch) for batch in batches])
@@ -97,6 +122,10 @@ class Choice(BaseVicinity):
     def terms(self) -> tuple[tuple[float, Labeler], ...]:
         """Return one labeler that follows the choice; see `BaseVicinity.terms`."""
         return ((1.0, _ChoiceLabels(self.vicinities)),)
+
+    def learns(self) -> bool:
+        """Whether any member does; see `BaseVicinity.learns`."""
+        return any(member.learns() for member in self.vicinities)
 
     def _filters(self) -> bool:
         return any(member._filters() for member in self._members())
@@ -122,8 +151,8 @@ def _label_chosen(members: Sequence[BaseVicinity], batch: MixedBatch) -> Tensor:
     members = _leaves(members)
     if not isinstance(batch, _ChosenBatch):
         raise InputError("this batch was not drawn by a `OneOf`; label it with the vicinity that drew it.")
-    if batch.choice.ndim == 0 and not torch.compiler.is_compiling():
-        return members[int(batch.choice)].label(batch)
+    if batch.drawn is not None:
+        return members[int(batch.choice)].label(batch.drawn)
     return _select(batch.choice, [member.label(batch) for member in members])
 
 

@@ -9,12 +9,24 @@ from collections.abc import Sequence
 from vicinal.densities import Density, Gaussian
 from vicinal.labeling import LogisticLabels, PosteriorLabels
 from vicinal.mixing import Beta, CutMixer, Fixed, Mixer, NoMixer
+from vicinal.spaces import Reconstructed, Space
 from vicinal.vicinity.base import BaseVicinity
 from vicinal.vicinity.choice import Choice
 from vicinal.vicinity.filters import ManifoldIntrusion
+from vicinal.vicinity.in_space import InSpace
 from vicinal.vicinity.vicinity import Vicinity
 
-__all__ = ["CutMix", "GenLabel", "LogisticMixup", "Mixup", "MixupExcludingIntrusion", "OneOf", "Vanilla"]
+__all__ = [
+    "CutMix",
+    "GenLabel",
+    "LogisticMixup",
+    "Mixup",
+    "MixupExcludingIntrusion",
+    "MixupR",
+    "OneOf",
+    "Vanilla",
+    "VarMixup",
+]
 
 
 def Vanilla(n_classes: int | None = None) -> Vicinity:  # noqa: N802
@@ -182,3 +194,66 @@ def OneOf(  # noqa: N802
         [[3.0], [4.0]]
     """
     return Choice(list(vicinities), probabilities, n_classes, seed)
+
+
+def VarMixup(  # noqa: N802
+    space: Space,
+    alpha: float = 1.0,
+    per: str = "batch",
+    density: Density | None = None,
+    gamma: float = 1.0,
+    sample: bool = False,
+    n_classes: int | None = None,
+    seed: int | None = None,
+) -> InSpace:
+    """VarMixup: mixup among the codes of a space, decoded: x = decode(lam z_i + (1 - lam) z_j), y = lam y_i + (1 - lam) y_j.
+
+    Args:
+        space: an `MMDVAE` as in the paper, or any space; a fitted one is used as it is.
+        alpha: above 0, the paper's eta; its experiments have 1.
+        per: draw lam per 'batch' or per 'sample'.
+        density: a density of the codes, whose posterior labels the mixed ones in place of the straight line (as `GenLabel`).
+        gamma: its share of the label.
+        sample: draw points from the decoder's distribution instead of taking its mean; see `InSpace`.
+        n_classes: K, for labels (B,) without a call of `fit`.
+        seed: see `Vicinity`.
+
+    Reference: P. Mangla, V. Singh, S. Havaldar, V. N. Balasubramanian. On the benefits of defining vicinal
+    distributions in latent space. Pattern Recognition Letters 152, 2021. Eq. 8 and 9.
+
+    Examples:
+        >>> import torch
+        >>> from vicinal.spaces import Identity
+        >>> x, y = torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1])
+        >>> points, labels = VarMixup(Identity(), seed=0).fit(x, y)(x, y)          # in the space of the points: mixup
+        >>> bool((points[:, 0] / 4 == labels[:, 1]).all())
+        True
+    """
+    ratio = Beta(alpha, per)
+    inner = Vicinity(ratio=ratio, labeler=None if density is None else PosteriorLabels(density, gamma))
+    return InSpace(space, inner, sample, n_classes, seed)
+
+
+def MixupR(  # noqa: N802
+    space: Space, alpha: float = 1.0, per: str = "batch", n_classes: int | None = None, seed: int | None = None
+) -> InSpace:
+    """Mixup-R: mixup of reconstructions, x = lam r_i + (1 - lam) r_j with r = decode(encode(x)).
+
+    It tells what of VarMixup's effect comes of the decoder alone (VarMixup, section 4).
+
+    Args:
+        space: an `MMDVAE` as in the paper, or any space; a fitted one is used as it is.
+        alpha: above 0.
+        per: draw lam per 'batch' or per 'sample'.
+        n_classes: K, for labels (B,) without a call of `fit`.
+        seed: see `Vicinity`.
+
+    Examples:
+        >>> import torch
+        >>> from vicinal.spaces import PCA
+        >>> x, y = torch.tensor([[0.0, 0.0], [2.0, 2.0], [1.0, 1.0]]), torch.tensor([0, 1, 0])
+        >>> points, labels = MixupR(PCA(1), seed=0).fit(x, y)(x, y)
+        >>> bool(torch.allclose(points[:, 0], points[:, 1], atol=1e-6))
+        True
+    """
+    return InSpace(Reconstructed(space), Mixup(alpha, per), n_classes=n_classes, seed=seed)

@@ -12,7 +12,7 @@ from torch import Tensor
 from vicinal.core import MixedBatch
 from vicinal.labeling import Labeler, LinearLabels
 from vicinal.mixing import Beta, LinearMixer, Mixer, Pairing, Permutation, Ratio
-from vicinal.vicinity.base import BaseVicinity
+from vicinal.vicinity.base import BaseVicinity, Codes
 from vicinal.vicinity.filters import Filter
 
 __all__ = ["Vicinity"]
@@ -67,9 +67,10 @@ class Vicinity(BaseVicinity):
             self.filter_ = clone(self.filter).fit(x, y, self.n_classes_, sample_weight)
 
     def draw_rows(
-        self, x: Tensor, rows: Tensor, valid: Tensor | None = None, generator: torch.Generator | None = None
+        self, x: Codes, rows: Tensor, valid: Tensor | None = None, generator: torch.Generator | None = None
     ) -> MixedBatch:
         """Draw mixed batches; see `BaseVicinity.draw_rows`."""
+        x = cast(Tensor, x)
         index = (self.pairing or _PERMUTATION).draw(x, rows, valid, generator)
         lam = (self.ratio or _BETA).draw(tuple(rows.shape[:-1]), x, generator)
         x_b, rows_b = _take(x, index), _take(rows, index)
@@ -95,6 +96,10 @@ class Vicinity(BaseVicinity):
     def terms(self) -> tuple[tuple[float, Labeler], ...]:
         """Return the labeler's terms; see `BaseVicinity.terms`."""
         return (self.labeler or _LINEAR).terms()
+
+    def learns(self) -> bool:
+        """Whether there is a labeler or a filter; see `BaseVicinity.learns`."""
+        return self.labeler is not None or self.filter is not None
 
     def _filters(self) -> bool:
         return self.filter is not None

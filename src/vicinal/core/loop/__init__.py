@@ -5,8 +5,8 @@
 VAEs and classifiers are tasks of this loop; `vicinal.training` has the other one, which trains many small networks at once.
 """
 
-from vicinal.core.loop.checkpoint import Checkpoint, read_checkpoint
-from vicinal.core.loop.run import DivergedError, LoopProgress, LoopResult, run_loop
+from vicinal.core.loop.checkpoint import Checkpoint, check_fits, read_checkpoint
+from vicinal.core.loop.run import DivergedError, LoopOptions, LoopProgress, LoopResult, run_loop
 from vicinal.core.loop.settings import Descent, Hardware
 from vicinal.core.loop.task import Batch, Task
 
@@ -16,9 +16,11 @@ __all__ = [
     "Descent",
     "DivergedError",
     "Hardware",
+    "LoopOptions",
     "LoopProgress",
     "LoopResult",
     "Task",
+    "check_fits",
     "read_checkpoint",
     "run_loop",
 ]

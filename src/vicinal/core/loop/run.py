@@ -1,16 +1,15 @@
 """Run a task: epochs of steps, evaluation, checkpoints, resumption.
 
-Every draw has an address (seed, epoch, step), so a training that goes on from any step sees the same numbers as one that was never
-stopped, and there is no state of randomness to keep.
+Every draw has an address (seed, epoch, step), so a training that goes on from any step sees the same numbers as one that was
+never stopped, and there is no state of randomness to keep.
 """
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +22,28 @@ from vicinal.core.loop.settings import Descent, Hardware
 from vicinal.core.loop.task import Batch, Task
 from vicinal.core.randomness import generator_at, seed_at
 
-__all__ = ["DivergedError", "LoopProgress", "LoopResult", "run_loop"]
+__all__ = ["DivergedError", "LoopOptions", "LoopProgress", "LoopResult", "run_loop"]
 
 LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.jsonl"
 
 
 class DivergedError(InputError):
     """The loss became infinite or NaN."""
+
+
+class LoopOptions(TypedDict, total=False):
+    """What `run_loop` takes beside the task and the epochs, for functions that hand it on."""
+
+    batch_size: int
+    descent: Descent | None
+    hardware: Hardware | None
+    accumulate: int
+    seed: int
+    keep: str | None
+    folder: str | Path | None
+    checkpoint_minutes: float
+    tensorboard: bool
+    tell: "Callable[[LoopProgress], None] | None"
 
 
 @dataclass(frozen=True)
@@ -97,9 +111,9 @@ def run_loop(
         hardware: device, processes, precision.
         accumulate: parts a process computes one after another for a step, where a batch does not fit into memory.
         seed: of the order of rows and of all that a step draws.
-        keep: a score of `task.evaluate`, the higher the better ('-loss': the lower): the weights of its best epoch are kept instead
-            of the last ones.
-        folder: for `last.safetensors`, `best.safetensors` and `metrics.jsonl`; a training found there goes on. None keeps nothing.
+        keep: a score of `task.evaluate`, the higher the better ('-loss': the lower): the weights of its best epoch are kept
+            instead of the last ones.
+        folder: for `last.safetensors`, `best.safetensors` and `metrics.jsonl`; a training found there goes on.
         checkpoint_minutes: how often to write a checkpoint within an epoch; one is written after every epoch too.
         about: plain JSON to find in the checkpoints.
         tensorboard: also log to `folder`/tensorboard.
@@ -156,8 +170,8 @@ class _Run:
         called = torch.compile(module) if hardware.compile else module
         self.called = self.fabric.setup_module(called)
         self.optimizer = self.fabric.setup_optimizers(descent.make(module.parameters()))
-        self.module = module
-        self.hardware = hardware
+        self.module, self.hardware = module, hardware
+        self.best_weights: dict[str, Tensor] | None = None
 
     def open(self, folder: Path | None, about: dict[str, Any], tensorboard: bool, every: float) -> None:
         """Look for a training to go on with."""
@@ -212,7 +226,9 @@ class _Run:
 
         while state.epoch < self.epochs:
             self.sum = torch.tensor(state.sums[0], device=self.fabric.device, dtype=torch.float32)
-            order = torch.randperm(self.task.rows, generator=generator_at(seed=self.seed, epoch=state.epoch, purpose="order"))
+            order = torch.randperm(
+                self.task.rows, generator=generator_at(seed=self.seed, epoch=state.epoch, purpose="order")
+            )
             self.called.train()
             while state.step < self.steps:
                 self._step(order[state.step * self.batch_size :][: self.batch_size])
@@ -221,7 +237,7 @@ class _Run:
                 state.sums = (0.0, state.sums[1] + 1)
                 report()
                 if self.folder is not None and time.perf_counter() - written > self.every:
-                    state.sums = (self._mean() * state.sums[1], state.sums[1])
+                    state.sums = (self._mean() * state.sums[1] / self.fabric.world_size, state.sums[1])
                     self._write()
                     written = time.perf_counter()
             self._close_epoch(before + time.perf_counter() - started)
@@ -263,7 +279,11 @@ class _Run:
         total = self.fabric.all_reduce(self.sum, reduce_op="sum") if self.fabric.world_size > 1 else self.sum
         mean = float(total) / max(1, self.state.sums[1])
         if not abs(mean) < float("inf"):
-            kept = f"{self.folder / LAST} is from before" if self.folder and (self.folder / LAST).exists() else "nothing was saved"
+            kept = (
+                f"{self.folder / LAST} is from before"
+                if self.folder and (self.folder / LAST).exists()
+                else "nothing was saved"
+            )
             raise DivergedError(
                 f"the loss is {mean} in epoch {self.state.epoch + 1} (learning rate {self.optimizer.param_groups[0]['lr']:g});"
                 f" {kept}. Lower the learning rate, or train with precision '32-true'."
@@ -283,11 +303,13 @@ class _Run:
         if self.logger is not None and self.fabric.is_global_zero:
             self.logger.log_metrics({k: v for k, v in line.items() if k != "epoch"}, state.epoch)
             self.logger.finalize("success")
-        if self.keep is not None and (score := _score(line, self.keep)) > (-float("inf") if state.best is None else state.best):
+        if self.keep is not None and (score := _score(line, self.keep)) > (
+            -float("inf") if state.best is None else state.best
+        ):
             state.best = score
-            self._best_weights = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+            self.best_weights = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
             if self.folder is not None and self.fabric.is_global_zero:
-                replace(state, weights=self._best_weights).write(self.folder / BEST)
+                replace(state, weights=self.best_weights).write(self.folder / BEST)
         if self.folder is not None:
             self._write()
 
@@ -306,9 +328,9 @@ class _Run:
         write_whole(self.folder / METRICS, lines.encode())
 
     def _best(self) -> Mapping[str, Tensor]:
-        with contextlib.suppress(AttributeError):
-            return self._best_weights
-        return read_checkpoint(Path(str(self.folder)) / BEST).weights
+        if self.best_weights is None:  # the best epoch was before this run began
+            self.best_weights = dict(read_checkpoint(Path(str(self.folder)) / BEST).weights)
+        return self.best_weights
 
 
 def _score(line: Mapping[str, Any], keep: str) -> float:
