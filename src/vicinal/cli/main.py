@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 import vicinal
+from vicinal.cli.images import evaluate_command, train_command, vae_app
 from vicinal.cli.study import study_app
 from vicinal.core import InputError
 
@@ -30,6 +31,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(study_app)
+app.add_typer(vae_app)
+app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
 
 
 def main() -> None:
@@ -147,11 +151,21 @@ def compare_command(
 
 
 @app.command("methods")
-def methods_command() -> None:
+def methods_command(
+    images: Annotated[bool, typer.Option("--images", help="Those of images instead, and networks.")] = False,
+) -> None:
     """List the methods that `compare` and studies know."""
     from vicinal.cli.terminal import two_columns  # noqa: PLC0415
     from vicinal.study.methods import METHODS  # noqa: PLC0415
 
+    if images:
+        from vicinal.networks import NETWORKS  # noqa: PLC0415
+        from vicinal.study.images import IMAGE_METHODS  # noqa: PLC0415
+
+        two_columns({m.name: f"{m.summary} ({m.reference})" for m in IMAGE_METHODS.values()})
+        typer.echo("\nNetworks:")
+        two_columns(dict(NETWORKS))
+        return
     words = {
         m.name: f"{m.summary} ({m.reference})"
         + "; needs hidden layers" * m.hidden

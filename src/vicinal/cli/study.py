@@ -55,32 +55,63 @@ def run_command(
     attack_steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the suite's attack.", show_default="the suite's")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of image files.", show_default="$VICINAL_DATA or ~/.cache/vicinal/images"),
+    ] = None,
+    entries: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="ENTRY=VALUE", help="Of a suite of images: an entry of its protocol, such as epochs=5."
+        ),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress.")] = False,
 ) -> None:
     """Run a suite, or go on with it, and write its report."""
     from vicinal.core.checks import InputError  # noqa: PLC0415 - torch is slow to import
-    from vicinal.study.catalogue import Catalogue  # noqa: PLC0415
-    from vicinal.study.plan import make_plan  # noqa: PLC0415
     from vicinal.study.runner import connect, run_plan  # noqa: PLC0415
     from vicinal.study.store import Store  # noqa: PLC0415
-    from vicinal.study.suite import folder_of, read_suite  # noqa: PLC0415
+    from vicinal.study.suite import read_suite  # noqa: PLC0415
 
     if scheduler and workers:
         raise InputError("--workers starts processes on this machine; with --scheduler, leave it out.")
     chosen = read_suite(suite).with_attack_steps(attack_steps)
-    catalogue = Catalogue(folder_of(suite) if tables is None else tables, fetch or None)
     store = Store(out or Path("studies") / chosen.name.replace("/", "-"))
     console = Console(stderr=True, quiet=quiet, highlight=False)
+    shared: dict[str, Any] = {
+        "methods": methods,
+        "trials": trials,
+        "seed": seed,
+        "command": shlex.join(["vicinal", *sys.argv[1:]]),
+    }
     with _reading(console) as tell_read:
-        plan = make_plan(
-            chosen, catalogue, methods=methods, trials=trials, seed=seed, protocol=protocol,
-            network=network, options={"alpha": alpha, "scale": scale}, command=shlex.join(["vicinal", *sys.argv[1:]]),
-            tell=tell_read,
-        )  # fmt: skip
+        if chosen.kind == "images":
+            from vicinal.cli.entries import read_entries  # noqa: PLC0415
+            from vicinal.study.images import make_image_plan, run_image_unit  # noqa: PLC0415
+
+            options = read_entries([*(entries or []), *([f'network="{network}"'] if network else [])])
+            plan = make_image_plan(
+                chosen, store.folder.resolve() / "work", images=images, options=options, tell=tell_read, **shared
+            )
+            work: Any = run_image_unit
+        else:
+            from vicinal.study.catalogue import Catalogue  # noqa: PLC0415
+            from vicinal.study.plan import make_plan  # noqa: PLC0415
+            from vicinal.study.suite import folder_of  # noqa: PLC0415
+            from vicinal.study.work import run_unit as work  # noqa: PLC0415
+
+            if entries:
+                raise InputError(
+                    "--set is for suites of images; tables have --protocol, --network, --alpha and --scale."
+                )
+            plan = make_plan(
+                chosen, Catalogue(folder_of(suite) if tables is None else tables, fetch or None), protocol=protocol,
+                network=network, options={"alpha": alpha, "scale": scale}, tell=tell_read, **shared,
+            )  # fmt: skip
     _say_missing(plan.manifest["missing"], console)
     with connect(scheduler) if scheduler else _local(workers) as client, _counting(console) as tell:
-        tally = run_plan(plan, store, client, retry_failed=retry_failed, tell=tell)
+        tally = run_plan(plan, store, client, retry_failed=retry_failed, work=work, tell=tell)
     _say(tally, store.folder, Console(highlight=False))
     _report(store, store.folder / "report.html")
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from vicinal.evaluation import LOWER_IS_BETTER
 
-__all__ = ["plain", "progress_bar", "results_table", "two_columns"]
+__all__ = ["plain", "progress_bar", "results_table", "scores_table", "two_columns"]
 
 LONGEST = 200
 
@@ -105,3 +105,28 @@ def two_columns(rows: Mapping[str, str]) -> None:
     for name, text in rows.items():
         table.add_row(Text(name), Text(text))
     Console(highlight=False).print(table)
+
+
+SCORES = {
+    "accuracy": ("clean %", 100, 2),
+    "corruption_accuracy": ("corrupted %", 100, 2),
+    "ece": ("ECE %", 100, 2),
+    "robust_accuracy": ("attacked %", 100, 2),
+    "fid": ("FID", 1, 1),
+    "train_seconds": ("training s", 1, 0),
+    "space_seconds": ("space s", 1, 0),
+}
+"""Title, unit and digits of what is printed of a classifier of images."""
+
+
+def scores_table(rows: Mapping[str, Mapping[str, float]], console: Console) -> None:
+    """Print the scores of classifiers of images, by their names."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("method", no_wrap=True)
+    shown = [name for name in SCORES if any(name in scores for scores in rows.values())]
+    for name in shown:
+        table.add_column(SCORES[name][0], justify="right", no_wrap=True)
+    for method, scores in rows.items():
+        cells = [f"{scores[n] * SCORES[n][1]:.{SCORES[n][2]}f}" if n in scores else "" for n in shown]
+        table.add_row(Text(plain(method)), *cells)
+    console.print(table)

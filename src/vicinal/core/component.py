@@ -44,8 +44,15 @@ class Component(BaseEstimator):  # type: ignore[misc]
         return cast(list[str], super()._get_param_names())
 
     def key(self) -> str:
-        """Return a text that is equal for two components of the same class and parameters."""
+        """Return a text that is equal for two components of the same class and parameters.
+
+        Of parts that are used as they were fitted, such as a trained space, it also tells what they learnt.
+        """
         return json.dumps(describe(self, fitted=False), sort_keys=True, default=repr)
+
+    def _learnt(self) -> str:
+        """Return a text for what was learnt, where copies and fits keep it; most parts learn anew."""
+        return ""
 
     def to(self, device: torch.device | str) -> Self:
         """Move the fitted tensors to a device, in place, and return self."""
@@ -83,7 +90,8 @@ def describe(value: Any, *, fitted: bool = False, tensors: dict[str, Tensor] | N
             name: describe(part, fitted=fitted, tensors=tensors, path=f"{path}.{name}")
             for name, part in _children(value, fitted)
         }
-        return {"component": kind, "parts": parts}
+        learnt = "" if fitted else value._learnt()
+        return {"component": kind, "parts": parts, **({"learnt": learnt} if learnt else {})}
     if isinstance(value, Tensor):
         if tensors is not None:
             tensors[path] = value.detach().cpu().contiguous()

@@ -1,5 +1,6 @@
 """Files that are whole or absent: written under a temporary name, flushed to the disk, then given their own."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -45,7 +46,8 @@ def write_whole(path: str | Path, data: bytes) -> None:
             " another folder, and run the same command again."
         ) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Mixing: who mixes with whom (pairing), how much (ratio), and how (mixer)."""
 
-from vicinal.mixing.mixer import CutMixer, LinearMixer, Mixer, NoMixer
+from vicinal.mixing.mixer import CutMixer, LinearMixer, Mixer, NoisyMixer, NoMixer
 from vicinal.mixing.pairing import DifferentClass, Nearest, Pairing, Permutation
 from vicinal.mixing.ratio import Beta, Fixed, Ratio
 
@@ -13,6 +13,7 @@ __all__ = [
     "Mixer",
     "Nearest",
     "NoMixer",
+    "NoisyMixer",
     "Pairing",
     "Permutation",
     "Ratio",

@@ -5,9 +5,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from vicinal.core import Component, draw_uniform
+from vicinal.core import Component, check_number, draw_uniform
 
-__all__ = ["CutMixer", "LinearMixer", "Mixer", "NoMixer"]
+__all__ = ["CutMixer", "LinearMixer", "Mixer", "NoMixer", "NoisyMixer"]
 
 
 class Mixer(Component):
@@ -47,6 +47,41 @@ class NoMixer(Mixer):
     def mix(self, x_a: Tensor, x_b: Tensor, lam: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Return the first endpoints; see `Mixer.mix`."""
         return x_a, torch.ones_like(lam)
+
+
+class NoisyMixer(Mixer):
+    """Another mixer's points, and normal noise on them: x + N(0, std^2 I).
+
+    Around single points this is the Gaussian vicinal distribution of Chapelle et al. (2001); with VarMixup, whose samples
+    are as noisy as its decoder's residuals, it tells what of their effect is the noise's.
+
+    Args:
+        std: standard deviation of the noise, in units of the features.
+        mixer: default linear.
+        bounds: lowest and highest value of a feature, where points are cut off: (0, 1) for pixels; None for no such bounds.
+
+    Examples:
+        >>> x, lam = torch.zeros(1, 1000), torch.ones(1)
+        >>> noisy, _ = NoisyMixer(0.1).mix(x, x, lam, torch.Generator().manual_seed(0))
+        >>> round(float(noisy.std()), 2)
+        0.1
+    """
+
+    def __init__(self, std: float, mixer: Mixer | None = None, bounds: tuple[float, float] | None = None) -> None:
+        self.std = std
+        self.mixer = mixer
+        self.bounds = bounds
+
+    def mix(self, x_a: Tensor, x_b: Tensor, lam: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Mix and add noise; see `Mixer.mix`."""
+        check_number("std", self.std, 0)
+        x, lam = (self.mixer or _LINE).mix(x_a, x_b, lam, generator)
+        noise = torch.randn(x.shape, generator=generator, device=x.device if generator is None else None).to(x)
+        x = x + self.std * noise
+        return (x if self.bounds is None else x.clamp(*self.bounds)), lam
+
+
+_LINE = LinearMixer()
 
 
 class CutMixer(Mixer):

@@ -14,6 +14,9 @@ from torch.nn import functional
 
 __all__ = ["ConvolutionalAutoencoder"]
 
+FACTORS = (2, 4, 8, 16, 32)
+"""How many times smaller than an image's a code's sides may be."""
+
 LOG_VARIANCE = (-12.0, 4.0)
 """Bounds of a code's log variance: beyond them nothing changes but the gradients."""
 
@@ -37,6 +40,7 @@ class ConvolutionalAutoencoder(nn.Module):
     def __init__(self, shape: tuple[int, int, int], latent: tuple[int, ...], width: int = 32, blocks: int = 1) -> None:
         super().__init__()
         channels, height, width_in_pixels = shape
+        _check_latent(shape, latent)
         self.shape, self.latent = shape, latent
         self.factor = 4 if len(latent) == 1 else _factor(shape, latent)
         # Sizes that the factor does not divide are padded, and cropped at the end.
@@ -104,10 +108,18 @@ class _Residual(nn.Module):
 
 def _factor(shape: tuple[int, int, int], latent: tuple[int, ...]) -> int:
     """Return how many times smaller a code's sides are."""
-    for factor in (2, 4, 8, 16, 32):
-        if tuple(latent[1:]) == tuple(-(-side // factor) for side in shape[1:]):
-            return factor
-    wanted = [tuple(-(-side // factor) for side in shape[1:]) for factor in (2, 4, 8)]
+    return next(factor for factor in FACTORS if latent[1:] == _sides(shape, factor))
+
+
+def _sides(shape: tuple[int, int, int], factor: int) -> tuple[int, ...]:
+    return tuple(-(-side // factor) for side in shape[1:])
+
+
+def _check_latent(shape: tuple[int, int, int], latent: tuple[int, ...]) -> None:
+    sides = [_sides(shape, factor) for factor in FACTORS]
+    if all(isinstance(n, int) and n > 0 for n in latent) and (len(latent) == 1 or latent[1:] in sides):
+        return
+    wanted = sides[:3]
     raise ValueError(
         f"`latent` must be (channels, rows, columns) with rows and columns among {wanted} for images of {shape[1]} x {shape[2]},"
         f" or (D,) for a flat code, got {latent}."

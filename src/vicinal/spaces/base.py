@@ -103,16 +103,16 @@ class Space(Component):
         """Return the mean over rows of |x - decode(encode(x))|^2, summed over features."""
         return float((self.decode(self.encode(x)) - x).square().flatten(1).sum(1).mean())
 
-    def key(self) -> str:
-        """Return a text that is equal for equal parameters and, where fitted, equal tensors."""
+    def _learnt(self) -> str:
         if not self.fitted:
-            return super().key()
+            return ""
         tensors: dict[str, Tensor] = {}
-        text = str(describe(self, fitted=True, tensors=tensors, path="space"))
-        digest = hashlib.blake2b(text.encode(), digest_size=8)
+        describe(self, fitted=True, tensors=tensors)
+        digest = hashlib.blake2b(repr((self.shape_, self.code_shape_)).encode(), digest_size=8)
         for name in sorted(tensors):
+            digest.update(f"{name} {tensors[name].dtype}".encode())
             digest.update(tensors[name].numpy().tobytes())
-        return f"{super().key()} {digest.hexdigest()}"
+        return digest.hexdigest()
 
     def __sklearn_clone__(self) -> "Space":
         if self.fitted:

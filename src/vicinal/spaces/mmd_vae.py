@@ -7,6 +7,7 @@ classifier sees in training are decoded images, so a blurred decoder costs clean
 anyone trains for hours.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -17,10 +18,13 @@ from torch import Tensor, nn
 from vicinal.core import InputError, check_in, check_number, seed_at
 from vicinal.core.loop import Batch, Descent, Hardware, LoopProgress, Task, run_loop
 from vicinal.networks import ConvolutionalAutoencoder
-from vicinal.spaces.base import RESIDUAL_ROWS, Space
+from vicinal.spaces.base import RESIDUAL_ROWS, ROWS, Space
 from vicinal.spaces.divergence import kl_to_standard_normal, maximum_mean_discrepancy
 
 __all__ = ["MMDVAE"]
+
+SCORED = 1024
+"""Images that tell an epoch's error well enough."""
 
 
 class MMDVAE(Space):
@@ -167,7 +171,8 @@ class MMDVAE(Space):
     def _network(self, device: torch.device) -> ConvolutionalAutoencoder:
         if self._module is None:
             shape = cast(tuple[int, int, int], tuple(self.shape_))
-            self._module = ConvolutionalAutoencoder(shape, tuple(self.code_shape_), self.width, self.blocks)
+            with torch.random.fork_rng():  # its first weights are drawn, and then replaced
+                self._module = ConvolutionalAutoencoder(shape, tuple(self.code_shape_), self.width, self.blocks)
             self._module.load_state_dict(self.weights_)
             self._module.to(memory_format=torch.channels_last)
         return self._module.to(device).eval()
@@ -188,11 +193,15 @@ class _VAETask(Task):
     """Eq. 7, 6 or 10 as a task of the loop."""
 
     def __init__(self, space: MMDVAE, module: ConvolutionalAutoencoder, x: Tensor) -> None:
-        self.space, self.module, self.rows, self.latent = space, module, len(x), module.latent
-        self.x, self.error, self.seen = x, torch.zeros(()), 0
+        self.space, self.module, self.rows, self.latent, self.x = space, module, len(x), module.latent, x
+        self.least = 2 if space.divergence == "mmd" else 1  # the MMD is over pairs
+        self.scored = torch.linspace(0, len(x) - 1, min(len(x), SCORED)).long()
 
     def identity(self) -> Mapping[str, Any]:
-        return {"space": self.space.key(), "rows": self.rows, "shape": list(self.x.shape[1:])}
+        # A training may go on on another device.
+        parameters = {name: value for name, value in self.space.get_params().items() if name != "device"}
+        digest = hashlib.blake2b(self.x.cpu().contiguous().numpy(), digest_size=16)
+        return {"space": parameters, "shape": list(self.x.shape), "images": digest.hexdigest()}
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         x = _pixels(self.x[batch.index]).to(batch.device)
@@ -205,16 +214,16 @@ class _VAETask(Task):
         x = x[batch.part]
         if start is not None:
             x = self._worst(x, noise, prior, start)
-        loss, error = self._value(module, x, noise, prior)
-        self.error, self.seen = self.error.to(error.device) + error.detach() * len(x), self.seen + len(x)
-        return loss
+        return self._value(module, x, noise, prior)
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
-        error = float(self.error) / max(1, self.seen)
-        self.error, self.seen = torch.zeros(()), 0
-        return {"error": error}
+        network, device, total = self.module, next(self.module.parameters()).device, 0.0
+        for rows in self.scored.split(ROWS):
+            x = _pixels(self.x[rows]).to(device)
+            total += float((network.decode(network.encode(x)[0]) - x).square().sum())
+        return {"error": total / len(self.scored)}
 
-    def _value(self, module: Any, x: Tensor, noise: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+    def _value(self, module: Any, x: Tensor, noise: Tensor, prior: Tensor) -> Tensor:
         space = self.space
         mean, log_variance, z, found = (part.float() for part in module(x, noise))
         error = (found - x).square().flatten(1).sum(1).mean()
@@ -222,7 +231,7 @@ class _VAETask(Task):
             distance = kl_to_standard_normal(mean, log_variance)
         else:
             distance = maximum_mean_discrepancy(z, prior, space.bandwidths)
-        return error / (2 * space.variance) + space.gamma * distance, error
+        return error / (2 * space.variance) + space.gamma * distance
 
     def _worst(self, x: Tensor, noise: Tensor, prior: Tensor, start: Tensor) -> Tensor:
         """Return x* of Eq. 10: projected gradient ascent on the loss itself, from a random start."""
@@ -232,7 +241,7 @@ class _VAETask(Task):
         self.module.eval()
         for _ in range(steps):
             worst.requires_grad_()
-            value, _ = self._value(self.module, worst, noise, prior)
+            value = self._value(self.module, worst, noise, prior)
             (gradient,) = torch.autograd.grad(value, worst)
             step = worst.detach() + 2.5 * epsilon / steps * gradient.sign()
             worst = torch.maximum(torch.minimum(step, high), low)

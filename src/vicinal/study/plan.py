@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import platform
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -24,7 +25,28 @@ from vicinal.study.record import Axes
 from vicinal.study.suite import Suite
 from vicinal.study.trials import Problem, read_problem
 
-__all__ = ["Plan", "Unit", "make_plan", "protocol_for"]
+__all__ = ["Plan", "Unit", "Work", "make_plan", "protocol_for"]
+
+
+class Work(typing.Protocol):
+    """What a plan's units have in common, whatever they train."""
+
+    @property
+    def axes(self) -> tuple[Axes, ...]:
+        """Of the records that come of it."""
+
+    @property
+    def cost(self) -> float:
+        """A rough guess, for order and time left."""
+
+    @property
+    def dataset(self) -> str:
+        """What it is about."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its records."""
+
 
 PATIENCE = 3
 """Tables that can't be fetched one after another before the rest is not tried."""
@@ -46,6 +68,11 @@ class Unit:
     cost: float
 
     @property
+    def dataset(self) -> str:
+        """The data set's name in the study."""
+        return self.source.dataset
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """The keys of its records."""
         return tuple(axes.key for axes in self.axes)
@@ -60,7 +87,7 @@ class Plan:
     """
 
     manifest: Mapping[str, Any]
-    units: tuple[Unit, ...]
+    units: tuple[Work, ...]
     problems: Mapping[str, Problem] = field(repr=False)
 
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vicinal.core import InputError, require
-from vicinal.study.plan import Plan, Unit
+from vicinal.study.plan import Plan, Work
 from vicinal.study.store import Problem as Conflict
 from vicinal.study.store import Store
 from vicinal.study.tally import Tally
@@ -185,9 +185,9 @@ class _Run:
         self.started = time.monotonic()
         self.counts = Counter[str]()
         self.stored: set[str] = set()
-        self.suspects: deque[Unit] = deque()
+        self.suspects: deque[Work] = deque()
         self.writers = ThreadPoolExecutor(WRITERS)
-        self.writing: deque[tuple[Unit, list[tuple[dict[str, Any], Future[Conflict | None]]]]] = deque()
+        self.writing: deque[tuple[Work, list[tuple[dict[str, Any], Future[Conflict | None]]]]] = deque()
         self.conflicts: list[Conflict] = []
         self.spent = self.to_spend = 0.0
 
@@ -203,7 +203,7 @@ class _Run:
         for key in {key for unit in queue for key in unit.keys} & states.keys() - self.stored:
             del states[key]
         self.counts = Counter(states.values())
-        flying: dict[Any, tuple[Unit, bool]] = {}
+        flying: dict[Any, tuple[Work, bool]] = {}
         landing = self.distributed.as_completed()
         counted, threads = -COUNT_SECONDS, 1
         try:
@@ -232,23 +232,23 @@ class _Run:
             self.writers.shutdown()
         return self._tally()
 
-    def _submit(self, units: list[Unit], alone: bool) -> dict[Any, tuple[Unit, bool]]:
+    def _submit(self, units: list[Work], alone: bool) -> dict[Any, tuple[Work, bool]]:
         """Hand units to the cluster in one message."""
         if not units:
             return {}
-        problems = [self.plan.problems.get(unit.source.dataset) for unit in units]
-        names = [f"{u.source.dataset}-{u.axes[0].method}-{u.keys[0]}{'-alone' * alone}" for u in units]
+        problems = [self.plan.problems.get(unit.dataset) for unit in units]
+        names = [f"{u.dataset}-{u.axes[0].method}-{u.keys[0]}{'-alone' * alone}" for u in units]
         futures = self.client.map(self.work, units, problems, key=names, pure=False, retries=RETRIES)
         return {future: (unit, alone) for future, unit in zip(futures, units, strict=True)}
 
-    def _stored_meanwhile(self, unit: Unit) -> bool:
+    def _stored_meanwhile(self, unit: Work) -> bool:
         """Whether another run on this folder has done the unit since this one began."""
         if all(self.store.has(axes) for axes in unit.axes):
             self._count(unit, dict.fromkeys(unit.keys, "done"))
             return True
         return False
 
-    def _land(self, arrived: list[tuple[Any, Unit, bool]]) -> None:
+    def _land(self, arrived: list[tuple[Any, Work, bool]]) -> None:
         """Write what came of units, or why nothing did."""
         results, errors = self._fates([future for future, *_ in arrived])
         for future, unit, alone in arrived:
@@ -289,7 +289,7 @@ class _Run:
             self.conflicts += [conflict for _, written in writes if (conflict := written.result()) is not None]
             self._count(unit, {record["key"]: record["status"] for record, _ in writes})
 
-    def _count(self, unit: Unit, states: dict[str, str]) -> None:
+    def _count(self, unit: Work, states: dict[str, str]) -> None:
         self.counts.update(state for key, state in states.items() if key not in self.stored)
         self.spent += unit.cost
         if self.tell is not None:

@@ -10,6 +10,8 @@
     published_on                    "one split" if the published trials share their test rows, or left out
     best_of                         a method made of several, the best on each table's test rows
     attack                          an attack on every trained network
+    kind, images, figures           'images' for a suite of images; entries of its protocol (`vicinal.study.images`); what of the
+                                    report it is about
     extends                         another suite, whose entries hold unless given here
 
 A suite of one's own is such a file anywhere, or a folder of tables.
@@ -18,7 +20,7 @@ A suite of one's own is such a file anywhere, or a folder of tables.
 import csv
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -39,11 +41,11 @@ COUNTED = {"baseline", "subset", "higher", "on_par", "lower"}
 KINDS: dict[str, tuple[Callable[[Any], bool], tuple[str, ...]]] = {
     "text": (
         lambda value: isinstance(value, str),
-        ("title", "question", "citation", "protocol", "network", "subject", "published_on"),
+        ("title", "question", "citation", "protocol", "network", "subject", "published_on", "kind"),
     ),
     "a list of texts": (
         lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
-        ("datasets", "methods", "metrics", "remarks"),
+        ("datasets", "methods", "metrics", "remarks", "figures"),
     ),
     "a list of numbers of OpenML tables": (
         lambda value: isinstance(value, list) and all(type(v) is int for v in value),
@@ -51,6 +53,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool], tuple[str, ...]]] = {
     ),
     "a whole number from 1": (lambda value: type(value) is int and value > 0, ("trials",)),
     "a share from 0 to 1": (lambda value: type(value) in (int, float) and 0 <= value <= 1, ("criterion", "balanced")),
+    "a table": (lambda value: isinstance(value, dict), ("images",)),
     "a table with a name and methods": (lambda value: _has(value, "name", "methods"), ("best_of",)),
     "a table with a name, steps and a radius": (lambda value: _has(value, "name", "steps", "radius"), ("attack",)),
     "the name of a file or a list of them": (
@@ -84,6 +87,9 @@ class Suite:
     best_of: Mapping[str, Any] | None = None
     attack: Mapping[str, Any] | None = None
     remarks: tuple[str, ...] = ()
+    kind: str = "tables"
+    images: Mapping[str, Any] = field(default_factory=dict)
+    figures: tuple[str, ...] = ()
 
     def with_attack_steps(self, steps: int | None) -> Self:
         """Return the suite with another step budget for its attack, without numbers published for its own; itself for None.
@@ -217,7 +223,7 @@ def _suite(name: str, entries: dict[str, Any]) -> Suite:
             raise InputError(f"{name} must have {what} in {wrong[0]!r}, got {entries[wrong[0]]!r:.80}.")
     openml = entries.pop("openml", [])
     datasets = [*entries.pop("datasets", []), *(f"openml:{number}" for number in openml)]
-    known = {field.name for field in fields(Suite)} - {"name", "datasets"}
+    known = {f.name for f in fields(Suite)} - {"name", "datasets"}
     if wrong := sorted(entries.keys() - known):
         raise InputError(
             f"{name} has an entry {wrong[0]!r}; a suite has {', '.join(sorted(known | {'openml', 'datasets'}))}."
@@ -231,7 +237,8 @@ def _suite(name: str, entries: dict[str, Any]) -> Suite:
             raise InputError(f"{name} must have {required!r}.")
     best_of = entries.get("best_of") or {"name": None, "methods": []}
     for key, named, known in (
-        ("metrics", entries.get("metrics", ()), {*METRICS, *(["robust_accuracy"] if "attack" in entries else [])}),
+        ("kind", [entries.get("kind", "tables")], {"tables", "images"}),
+        ("metrics", entries.get("metrics", ()), _metrics(entries)),
         ("best_of", best_of["methods"], {*entries["methods"]}),
         ("attack", [entries["attack"]["name"]] if "attack" in entries else [], {"boundary"}),
         ("subject", [entries["subject"]] if entries.get("subject") else [], {*entries["methods"], best_of["name"]}),
@@ -249,6 +256,11 @@ def _suite(name: str, entries: dict[str, Any]) -> Suite:
     ]
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
     return Suite(name=name, datasets=tuple(datasets), **values)
+
+
+def _metrics(entries: Mapping[str, Any]) -> set[str]:
+    more = ["robust_accuracy"] if "attack" in entries else []
+    return {*METRICS, *more, *(["corruption_accuracy"] if entries.get("kind") == "images" else [])}
 
 
 def _has(value: Any, *keys: str) -> bool:

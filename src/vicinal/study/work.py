@@ -20,7 +20,7 @@ from vicinal.core import InputError, generator_at
 from vicinal.evaluation import METRICS
 from vicinal.study.compare import compare
 from vicinal.study.methods import densities_of, read_methods
-from vicinal.study.plan import Unit, protocol_for
+from vicinal.study.plan import Unit, Work, protocol_for
 from vicinal.study.protocol import Protocol
 from vicinal.study.record import make_record
 from vicinal.study.robustness import robust_accuracies
@@ -81,7 +81,7 @@ def run_unit(unit: Unit, problem: Problem) -> list[dict[str, Any]]:
     ]
 
 
-def failed_records(unit: Unit, error: BaseException) -> list[dict[str, Any]]:
+def failed_records(unit: Work, error: BaseException) -> list[dict[str, Any]]:
     """Return a record for each of the unit's axes that says why there is no result."""
     run = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -100,15 +100,16 @@ class Choice(BaseVicinity):
         if choice.ndim == 0 and not torch.compiler.is_compiling():
             batch = members[int(choice)].draw_rows(codes[int(choice)], rows, valid, generator)
             parts = {name: getattr(batch, name) for name in _FIELDS}
-            drawn = batch.drawn if isinstance(batch, _ChosenBatch) else batch
-            return _ChosenBatch(**parts, choice=first.take(choice) + _inner(batch), drawn=drawn)
+            inner, drawn = _inner(members[int(choice)], batch)
+            return _ChosenBatch(**parts, choice=first.take(choice) + inner, drawn=drawn)
         if isinstance(x, tuple):
             raise InputError(
                 "a choice among spaces draws one batch at a time; it can't be compiled, or train in a stack."
             )
         batches = [member.draw_rows(x, rows, valid, generator) for member in members]
         parts = {name: _select(choice, [getattr(batch, name) for batch in batches]) for name in _FIELDS}
-        inner = _select(choice, [torch.zeros_like(choice) + _inner(batch) for batch in batches])
+        pairs = zip(members, batches, strict=True)
+        inner = _select(choice, [torch.zeros_like(choice) + _inner(member, batch)[0] for member, batch in pairs])
         return _ChosenBatch(**parts, choice=first.take(choice) + inner)
 
     def label(self, batch: MixedBatch) -> Tensor:
@@ -143,8 +144,12 @@ def _leaves(members: Sequence[BaseVicinity]) -> list[BaseVicinity]:
     return [leaf for part in parts for leaf in part]
 
 
-def _inner(batch: MixedBatch) -> Tensor | int:
-    return batch.choice if isinstance(batch, _ChosenBatch) else 0
+def _inner(member: BaseVicinity, batch: MixedBatch) -> tuple[Tensor | int, MixedBatch | None]:
+    """Return which of a member's leaves drew a batch, and what it drew."""
+    # Any other member is a leaf, whatever is inside it: a space around a choice takes its own batches.
+    if isinstance(member, Choice) and isinstance(batch, _ChosenBatch):
+        return batch.choice, batch.drawn
+    return 0, batch
 
 
 def _label_chosen(members: Sequence[BaseVicinity], batch: MixedBatch) -> Tensor:

@@ -103,7 +103,7 @@ class InSpace(BaseVicinity):
 
     def mixing_key(self) -> str:
         """Return what decides the draws; see `BaseVicinity.mixing_key`."""
-        return f"{self.space.key()}\n{self.vicinity.mixing_key()}"
+        return f"{self.space.key()}\n{self.sample}\n{self.vicinity.mixing_key()}"
 
     def terms(self) -> tuple[tuple[float, Labeler], ...]:
         """Return the inner vicinity's terms; see `BaseVicinity.terms`."""

@@ -5,6 +5,9 @@ never stopped, and there is no state of randomness to keep.
 """
 
 import json
+import math
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -26,9 +29,12 @@ __all__ = ["DivergedError", "LoopOptions", "LoopProgress", "LoopResult", "run_lo
 
 LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.jsonl"
 
+AGREE = 20
+"""Steps after which several processes agree again on whether to write: their clocks differ, and to agree takes time."""
+
 
 class DivergedError(InputError):
-    """The loss became infinite or NaN."""
+    """The loss, or a weight, became infinite or NaN."""
 
 
 class LoopOptions(TypedDict, total=False):
@@ -117,16 +123,18 @@ def run_loop(
         checkpoint_minutes: how often to write a checkpoint within an epoch; one is written after every epoch too.
         about: plain JSON to find in the checkpoints.
         tensorboard: also log to `folder`/tensorboard.
-        tell: called with a `LoopProgress` now and then.
+        tell: called with a `LoopProgress` now and then, in the first process.
 
     Raises:
-        InputError: the folder holds another training, or the disk is full.
-        DivergedError: the loss became NaN or infinite; the last checkpoint is intact.
+        InputError: the folder holds another training, the disk is full, or processes can't be started.
+        DivergedError: the loss or a weight became NaN or infinite; the last checkpoint is from before.
         ImportError: lightning-fabric is not installed; the message holds the pip command.
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
         check_number(name, value, 1, whole=True)
-    with torch.random.fork_rng(enabled=True):
+    if tensorboard and folder is None:
+        raise InputError("`tensorboard` needs a `folder` to log to, got none; give one.")
+    with torch.random.fork_rng():
         run = _Run(task, epochs, batch_size, descent or Descent(), hardware or Hardware(), accumulate, seed, keep)
         run.open(None if folder is None else Path(folder), dict(about or {}), tensorboard, checkpoint_minutes * 60)
         return run.go(tell or (lambda progress: None))
@@ -147,6 +155,7 @@ class _Run:
         self.task, self.epochs, self.descent, self.seed, self.keep = task, epochs, descent, seed, keep
         self.batch_size, self.parts = batch_size, accumulate
         device = torch.device(hardware.found())
+        _check_processes(hardware.processes)
         fabric = require("lightning_fabric", "images")
         self.fabric = fabric.Fabric(
             accelerator={"cpu": "cpu", "cuda": "cuda", "mps": "mps"}.get(device.type, "auto"),
@@ -156,12 +165,16 @@ class _Run:
         )
         if hardware.processes > 1:
             self.fabric.launch()
-        # An epoch's last rows may be fewer than there are parts to share them out to.
-        least = self.parts * self.fabric.world_size
+        # An epoch's last rows may be too few to share them out.
+        least = task.least * self.parts * self.fabric.world_size
+        for name, value in (("batch_size", batch_size), ("task.rows", task.rows)):
+            if value < least:
+                raise InputError(
+                    f"`{name}` must be at least {least} ({task.least} for each part of a step: {self.parts} accumulated in"
+                    f" {self.fabric.world_size} processes), got {value}; take fewer parts, or more rows."
+                )
         whole, rest = divmod(task.rows, batch_size)
         self.steps = whole + (rest >= least)
-        if not self.steps:
-            raise InputError(f"`task` must have at least {least} rows for its processes, got {task.rows}.")
         module = task.module
         if hardware.channels_last:
             module.to(memory_format=torch.channels_last)
@@ -169,7 +182,8 @@ class _Run:
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         called = torch.compile(module) if hardware.compile else module
         self.called = self.fabric.setup_module(called)
-        self.optimizer = self.fabric.setup_optimizers(descent.make(module.parameters()))
+        self.moved = descent.make(module.parameters())
+        self.optimizer = self.fabric.setup_optimizers(self.moved)
         self.module, self.hardware = module, hardware
         self.best_weights: dict[str, Tensor] | None = None
 
@@ -190,23 +204,34 @@ class _Run:
         if folder is None:
             return
         if tensorboard:
-            loggers = require("lightning_fabric.loggers", "images")
+            loggers = require("lightning_fabric.loggers", "tensorboard")
             self.logger = loggers.TensorBoardLogger(folder, name="", version="tensorboard")
+        if self.fabric.is_global_zero:
+            for draft in folder.glob(".*.tmp"):  # of a process that died while it wrote
+                draft.unlink(missing_ok=True)
         path = folder / LAST
         if path.exists():
-            found = read_checkpoint(path)
-            if different := [k for k in identity if found.identity.get(k) != self.state.identity[k]]:
-                key = different[0]
-                raise InputError(
-                    f"{folder} holds a training with another {key!r} ({found.identity.get(key)!r:.80}, here"
-                    f" {self.state.identity[key]!r:.80}); choose another folder, or delete this one to start anew."
-                )
-            check_fits(self.module, found.weights, path)
-            self.module.load_state_dict(found.weights)
-            self.optimizer.load_state_dict(_with_numbers(found.optimizer))
-            if scaler := getattr(self.fabric._precision, "scaler", None):
-                scaler.load_state_dict(dict(found.scaler))
-            self.state = replace(found, about=about)
+            self._go_on_from(read_checkpoint(path), path)
+            self.state.about = about
+
+    def _go_on_from(self, found: Checkpoint, path: Path) -> None:
+        if difference := _difference(found.identity, self.state.identity):
+            name, there, here = difference
+            raise InputError(
+                f"{path.parent} holds a training with another `{name}` ({there!r:.80}, here {here!r:.80}); choose another"
+                " folder, or delete this one to start anew."
+            )
+        check_fits(self.module, found.weights, path)
+        self.module.load_state_dict(found.weights)
+        self.optimizer.load_state_dict(_with_numbers(found.optimizer))
+        for parameter, values in self.moved.state.items():
+            for name, value in values.items():
+                # In the parameter's own memory format, as if never stopped: rounding may depend on it.
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        if scaler := getattr(self.fabric._precision, "scaler", None):
+            scaler.load_state_dict(dict(found.scaler))
+        self.state = found
 
     def go(self, tell: Callable[[LoopProgress], None]) -> LoopResult:
         state, resumed = self.state, self.state.epoch * self.steps + self.state.step
@@ -216,13 +241,14 @@ class _Run:
         def report(force: bool = False) -> None:
             state.seconds = before + time.perf_counter() - started
             done, steps = state.epoch * self.steps + state.step, self.steps * self.epochs
-            if force or time.perf_counter() - self.told > 0.2:
+            if self.fabric.is_global_zero and (force or time.perf_counter() - self.told > 0.2):
                 self.told = time.perf_counter()
                 spent = time.perf_counter() - started
                 left = spent / (done - resumed) * (steps - done) if done > resumed else None
                 scores = state.history[-1] if state.history else {}
-                loss = float(self.sum) / max(1, state.sums[1])
-                tell(LoopProgress(state.epoch, self.epochs, done, steps, loss, scores, state.seconds, left))
+                # Of other processes' rows nothing is known here; a guess is theirs do as well.
+                running = float(self.sum) * self.fabric.world_size / state.sums[1] if state.step else scores["loss"]
+                tell(LoopProgress(state.epoch, self.epochs, done, steps, running, scores, state.seconds, left))
 
         while state.epoch < self.epochs:
             self.sum = torch.tensor(state.sums[0], device=self.fabric.device, dtype=torch.float32)
@@ -236,7 +262,7 @@ class _Run:
                 # The sum stays on the device: to look at it waits for an accelerator.
                 state.sums = (0.0, state.sums[1] + 1)
                 report()
-                if self.folder is not None and time.perf_counter() - written > self.every:
+                if self.folder is not None and self._due(time.perf_counter() - written > self.every):
                     state.sums = (self._mean() * state.sums[1] / self.fabric.world_size, state.sums[1])
                     self._write()
                     written = time.perf_counter()
@@ -249,6 +275,12 @@ class _Run:
             best_epoch = 1 + max(range(len(state.history)), key=lambda e: _score(state.history[e], str(self.keep)))
             self.module.load_state_dict(self._best())
         return LoopResult(tuple(state.history), state.seconds, str(self.fabric.device), resumed, best_epoch)
+
+    def _due(self, due: bool) -> bool:
+        """Return whether a checkpoint is due, the same in every process."""
+        if self.fabric.world_size == 1:
+            return due
+        return self.state.step % AGREE == 0 and bool(self.fabric.broadcast(due))
 
     def _step(self, index: Tensor) -> None:
         state, fabric = self.state, self.fabric
@@ -275,20 +307,23 @@ class _Run:
         self.optimizer.zero_grad()
 
     def _mean(self) -> float:
-        """Return the running epoch's mean loss over all processes; raises where it is no number."""
-        total = self.fabric.all_reduce(self.sum, reduce_op="sum") if self.fabric.world_size > 1 else self.sum
+        """Return the running epoch's mean loss over all processes; raises where it, or a weight, is no finite number."""
+        total = self.sum
+        if self.fabric.world_size > 1:
+            total = self.fabric.all_reduce(total.clone(), reduce_op="sum")
         mean = float(total) / max(1, self.state.sums[1])
-        if not abs(mean) < float("inf"):
-            kept = (
-                f"{self.folder / LAST} is from before"
-                if self.folder and (self.folder / LAST).exists()
-                else "nothing was saved"
-            )
-            raise DivergedError(
-                f"the loss is {mean} in epoch {self.state.epoch + 1} (learning rate {self.optimizer.param_groups[0]['lr']:g});"
-                f" {kept}. Lower the learning rate, or train with precision '32-true'."
-            )
-        return mean
+        wrong = None if abs(mean) < float("inf") else f"the loss is {mean}"
+        # The last step's gradient may have spoilt the weights while its loss was still finite.
+        if wrong is None and not all(bool(part.isfinite().all()) for part in self.module.parameters()):
+            wrong = "a weight is NaN or infinite"
+        if wrong is None:
+            return mean
+        kept = self.folder is not None and (self.folder / LAST).exists()
+        raise DivergedError(
+            f"{wrong} in epoch {self.state.epoch + 1} (learning rate {self.optimizer.param_groups[0]['lr']:g});"
+            f" {f'{self.folder}/{LAST} is from before' if kept else 'nothing was saved'}. Lower the learning rate, or train"
+            " with precision '32-true'."
+        )
 
     def _close_epoch(self, seconds: float) -> None:
         state = self.state
@@ -296,6 +331,9 @@ class _Run:
         self.called.eval()
         with torch.no_grad():
             scores = {name: float(value) for name, value in self.task.evaluate(self.called).items()}
+        if self.fabric.world_size > 1:
+            # Batch norm's buffers differ from process to process, but all must keep the same epoch.
+            scores = self.fabric.broadcast(scores)
         rate = self.optimizer.param_groups[0]["lr"]
         line = {"epoch": state.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": round(seconds, 3), **scores}
         state.history.append(line)
@@ -303,10 +341,8 @@ class _Run:
         if self.logger is not None and self.fabric.is_global_zero:
             self.logger.log_metrics({k: v for k, v in line.items() if k != "epoch"}, state.epoch)
             self.logger.finalize("success")
-        if self.keep is not None and (score := _score(line, self.keep)) > (
-            -float("inf") if state.best is None else state.best
-        ):
-            state.best = score
+        if self.keep is not None and (state.best is None or _score(line, self.keep) > state.best):
+            state.best = _score(line, self.keep)
             self.best_weights = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
             if self.folder is not None and self.fabric.is_global_zero:
                 replace(state, weights=self.best_weights).write(self.folder / BEST)
@@ -323,9 +359,10 @@ class _Run:
             optimizer=self.optimizer.state_dict(),
             scaler={} if scaler is None else scaler.state_dict(),
         )
-        state.write(self.folder / LAST)
+        # Before the checkpoint: an epoch that is not trained again must have its line.
         lines = "".join(json.dumps(line) + "\n" for line in state.history)
         write_whole(self.folder / METRICS, lines.encode())
+        state.write(self.folder / LAST)
 
     def _best(self) -> Mapping[str, Tensor]:
         if self.best_weights is None:  # the best epoch was before this run began
@@ -334,10 +371,43 @@ class _Run:
 
 
 def _score(line: Mapping[str, Any], keep: str) -> float:
+    """Return what an epoch is kept for, the higher the better; the least for NaN."""
     name = keep.removeprefix("-")
     if name not in line:
         raise InputError(f"`keep` must name a score of an epoch ({', '.join(line)}), got {keep!r}.")
-    return -float(line[name]) if keep.startswith("-") else float(line[name])
+    score = -float(line[name]) if keep.startswith("-") else float(line[name])
+    return -math.inf if math.isnan(score) else score
+
+
+def _difference(there: Any, here: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """Return the dotted name of the first thing that differs, and both its values."""
+    if not isinstance(there, Mapping) or not isinstance(here, Mapping):
+        return None if there == here else (name, there, here)
+    for key in {**here, **there}:
+        if found := _difference(there.get(key), here.get(key), f"{name}.{key}".removeprefix(".")):
+            return found
+    return None
+
+
+def _check_processes(processes: int) -> None:
+    """Raise where processes were started, but not so many, or where the loop can't start them.
+
+    Raises:
+        InputError: says how to start them.
+    """
+    started = int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
+    if started not in (1, processes):
+        raise InputError(
+            f"`processes` must be the {started} that were started, got {processes}; give {started}, or start the command"
+            f" with torchrun --nproc-per-node {processes}."
+        )
+    # Fabric starts the running command again, which needs to be one.
+    again = sys.modules["__main__"].__spec__ is not None or os.path.isfile(sys.argv[0])
+    if processes > 1 and started == 1 and (hasattr(sys, "ps1") or not again):
+        raise InputError(
+            f"`processes` can't be {processes} in an interactive session, which can't be started again; put it into a script,"
+            f" and run that, or torchrun --nproc-per-node {processes} with it."
+        )
 
 
 def _with_numbers(state: Mapping[str, Any]) -> dict[str, Any]:

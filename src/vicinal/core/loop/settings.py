@@ -27,7 +27,7 @@ class Descent:
         learning_rate: above 0.
         weight_decay: at least 0.
         momentum: of SGD.
-        schedule: 'constant'; 'cosine' to 0 at the last step; or 'multistep', times `decay` at every one of `milestones`.
+        schedule: 'constant'; 'cosine' to 0 at the end; or 'multistep', times `decay` at every one of `milestones`.
         milestones: epochs, counted from 0, at whose beginning the rate falls.
         decay: see `milestones`.
         warmup: epochs in which the rate rises linearly to its full height.
@@ -81,7 +81,8 @@ class Hardware:
     Attributes:
         device: 'auto' (CUDA, else MPS, else CPU), or torch's name for one, such as 'cpu' or 'cuda:1'.
         processes: how many devices, a process each (distributed data parallel). Batches are shared out: `batch_size` is
-            the global one. `torchrun` starts them, or the loop itself starts the running command again.
+            the global one. `torchrun` starts them, or the loop itself starts the running command again: all that the command
+            does, each of them does.
         precision: '32-true', '16-mixed' or 'bf16-mixed', as Lightning Fabric names them.
         channels_last: keep images' channels last in memory: on CPUs, and on GPUs in mixed precision, convolutions are faster so.
         compile: run the module through `torch.compile`.
@@ -108,12 +109,13 @@ class Hardware:
             InputError: torch can't use the device.
         """
         if self.device != "auto":
-            found = check_device(self.device)
-            if self.processes > 1 and found.index is not None:
+            check_device(self.device)
+            named = torch.device(self.device)
+            if self.processes > 1 and named.index is not None:
                 raise InputError(
-                    f"`device` must not be a single one for {self.processes} processes, got {self.device!r}; give {found.type!r}."
+                    f"`device` must not be a single one for {self.processes} processes, got {self.device!r}; give {named.type!r}."
                 )
-            return str(found)
+            return named.type if named.type == "cpu" else str(named)
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"

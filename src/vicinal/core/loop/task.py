@@ -37,6 +37,7 @@ class Task(ABC):
     Attributes:
         module: what is trained, in place.
         rows: N, how many rows an epoch visits.
+        least: rows that one call of `loss` needs; where an epoch's last batch has fewer, it is left out.
 
     Examples:
         Fit a line to three points:
@@ -55,6 +56,7 @@ class Task(ABC):
 
     module: nn.Module
     rows: int
+    least: int = 1
 
     @abstractmethod
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:

@@ -2,7 +2,8 @@
 
 A study asks how methods compare over many data sets. Its summary holds each data set's scores with the published ones
 beside them, on how many data sets the study's subject is ahead of each baseline, the paired differences and the ranks
-over families of data sets, the cost, and what failed or is missing. Nothing here trains or imports torch.
+over families of data sets, the cost, and what failed or is missing. A study of images asks what a few methods do to a
+classifier of images under corruption, one record a trial. Nothing here trains or imports torch.
 """
 
 from collections.abc import Mapping
@@ -12,14 +13,15 @@ import numpy as np
 import pandas as pd
 
 from vicinal.core.checks import InputError
+from vicinal.study.analysis._images import analyse_images
 from vicinal.study.analysis._paired import counts, differences, increases
 from vicinal.study.analysis._published import published_counts, published_scores
 from vicinal.study.analysis._ranks import ranks
 from vicinal.study.analysis._scores import TEST_SIZE, Array, Scores, read_scores
+from vicinal.study.analysis._status import SCHEMA, plain_json, status_of
 
-__all__ = ["SCHEMA", "analyse"]
+__all__ = ["SCHEMA", "analyse", "analyse_images"]
 
-SCHEMA = 1
 FACTS = ("rows", "features", "classes", "balance", "test_share")
 ABOUT = ("family", "name")
 PROFILE = ("gaussian_train_accuracy", "kde_train_accuracy", "intrusion_rate")
@@ -118,14 +120,14 @@ def analyse(frame: pd.DataFrame, profiles: pd.DataFrame | None, study: Mapping[s
         "subject": subject,
         "baselines": baselines,
         "main": main,
-        "status": _status(frame, profiles, study),
+        "status": status_of(frame, profiles, study),
         "subsets": _described(subsets, facts, families, study),
         "datasets": _datasets(scores, facts, subsets),
         "published": published_scores(scores, facts, study),
         **parts,
         "cost": _cost(frame, list(study["methods"])),
     }
-    plain: dict[str, Any] = _plain(summary)
+    plain: dict[str, Any] = plain_json(summary)
     return plain
 
 
@@ -201,44 +203,6 @@ def _main_comparison(
     return {"metric": metric, "subset": (counted or filled)[0], "baseline": baseline}
 
 
-def _status(frame: pd.DataFrame, profiles: pd.DataFrame, study: Mapping[str, Any]) -> dict[str, Any]:
-    """What is done and what failed, of the methods' records and of the profiles."""
-    ours = pd.concat([frame[frame["method"].isin(study["methods"])], profiles])
-    ours = ours[ours["dataset"].isin(study["datasets"])]
-    missing = [{"id": str(entry["id"]), "why": entry.get("why") or ""} for entry in study.get("missing") or []]
-    failed = ours[ours["status"] == "failed"]
-    done = int((ours["status"] == "done").sum())
-    listed = study.get("planned")
-    pairs = len(set(study["datasets"]) - {entry["id"] for entry in missing}) * len(study["methods"]) + len(profiles)
-    planned = pairs if listed is None else len(listed)
-    columns = ["dataset", "method", "error_kind", "error_message"]
-    failures = failed.reindex(columns=columns).to_dict("records")
-    causes = (
-        failed.reindex(columns=columns).astype(object).fillna("").groupby(["error_kind", "error_message"], sort=False)
-    )
-    return {
-        "planned": planned,
-        "done": done,
-        "failed": len(failed),
-        "left": max(0, planned - done - len(failed)),
-        "missing": missing,
-        "failures": failures,
-        "causes": sorted(
-            (
-                {
-                    "error_kind": kind,
-                    "error_message": message,
-                    "records": len(rows),
-                    "datasets": list(dict.fromkeys(rows["dataset"])),
-                    "methods": list(dict.fromkeys(rows["method"])),
-                }
-                for (kind, message), rows in causes
-            ),
-            key=lambda cause: -cause["records"],
-        ),
-    }
-
-
 def _datasets(scores: Scores, facts: pd.DataFrame, subsets: Mapping[str, Array]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {
@@ -277,16 +241,3 @@ def _cost(frame: pd.DataFrame, methods: list[str]) -> list[dict[str, Any]]:
         }
         for name in methods
     ]
-
-
-def _plain(value: Any) -> Any:
-    """Return plain JSON: Python's own numbers, None for what is not known."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return None if value is pd.NA or value is pd.NaT else value

@@ -9,6 +9,13 @@ from vicinal.training.single.adamixup import AdaMixup
 from vicinal.training.single.adversarial import AT, IAT, TRADES
 from vicinal.training.single.attack import attack_mode, pgd
 from vicinal.training.single.base import NetworkObjective, soft_cross_entropy
+from vicinal.training.single.classifier import (
+    Architecture,
+    mixed_images,
+    read_classifier,
+    ready_for,
+    train_classifier,
+)
 from vicinal.training.single.erm import ERM
 from vicinal.training.single.manifold import ManifoldMixup
 from vicinal.training.single.pairs import Pairs, draw_pairs
@@ -19,11 +26,16 @@ __all__ = [
     "IAT",
     "TRADES",
     "AdaMixup",
+    "Architecture",
     "ManifoldMixup",
     "NetworkObjective",
     "Pairs",
     "attack_mode",
     "draw_pairs",
+    "mixed_images",
     "pgd",
+    "read_classifier",
+    "ready_for",
     "soft_cross_entropy",
+    "train_classifier",
 ]

@@ -23,7 +23,7 @@ from vicinal.training.single.base import NetworkObjective
 from vicinal.training.single.erm import ERM
 from vicinal.vicinity import BaseVicinity, Codes, Vanilla, share_out
 
-__all__ = ["Architecture", "read_classifier", "train_classifier"]
+__all__ = ["Architecture", "mixed_images", "ready_for", "read_classifier", "train_classifier"]
 
 CHUNK = 1024
 """Images whose codes are computed at once."""
@@ -98,6 +98,8 @@ class _ClassifierTask(Task):
 
     def __post_init__(self) -> None:
         self.rows = len(self.images)
+        normed = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.module.modules())
+        self.least = 2 if normed else 1  # of one row there is no variance
         self.codes = _codes_of(self.vicinity, self.images)
 
     def identity(self) -> Mapping[str, Any]:
@@ -116,11 +118,10 @@ class _ClassifierTask(Task):
         rows = torch.zeros(len(y), len(self.images.classes), device=batch.device).scatter_(1, y[:, None], 1)
         mixed = self.vicinity.draw_rows(_taken(self.codes, batch.index, x), rows, generator=batch.generator)
         # Drawn for the whole batch, computed for the part in hand.
+        weight = share_out(mixed.weight)[batch.part]
         mixed = mixed.part(batch.part)
         points, labels = self.vicinity.decode(mixed), self.vicinity.label(mixed)
-        return self.objective.loss(
-            module, points, labels * share_out(mixed.weight), batch.generator, self.module.extras
-        )
+        return self.objective.loss(module, points, labels * weight, batch.generator, self.module.extras)
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
         if self.validation is None:
@@ -178,7 +179,7 @@ def train_classifier(
     classifier = architecture.make(seed)
     extras = objective.extras(tuple(images.x.shape[1:]), len(images.classes), seed)
     task = _ClassifierTask(
-        _Trained(classifier, extras), images, _ready(vicinity or Vanilla(), images), objective, augmented, validation
+        _Trained(classifier, extras), images, ready_for(vicinity or Vanilla(), images), objective, augmented, validation
     )
     result = run_loop(
         task,
@@ -220,12 +221,33 @@ def read_classifier(path: str | Path) -> tuple[Normalized, Mapping[str, Any]]:
     return classifier.eval(), {**about, "seconds": found.seconds}
 
 
-def _ready(vicinity: BaseVicinity, images: ImageSet) -> BaseVicinity:
-    """Return a copy that is fitted to the images, if there is anything to learn."""
+def ready_for(vicinity: BaseVicinity, images: ImageSet) -> BaseVicinity:
+    """Return a copy of a vicinity that is fitted to images, if there is anything to learn."""
     made: BaseVicinity = clone(vicinity)
     if made.learns():
         return made.fit(images.pixels(), images.y, len(images.classes))
     return made.set_params(n_classes=len(images.classes))  # type: ignore[no-any-return]
+
+
+def mixed_images(vicinity: BaseVicinity, images: ImageSet, count: int, generator: torch.Generator) -> Tensor:
+    """Return images as a vicinity draws them from random images, in batches of 128.
+
+    Args:
+        vicinity: ready for these images, as `ready_for` makes it.
+        images: what to mix.
+        count: how many mixed images.
+        generator: of all draws.
+
+    Returns:
+        (count, C, H, W) pixels.
+    """
+    order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(-(-count // len(images)))])[:count]
+    found = []
+    for index in order.split(128):
+        rows = nn.functional.one_hot(images.y[index], len(images.classes)).float()
+        codes = vicinity.encode(images.pixels(index))
+        found.append(vicinity.decode(vicinity.draw_rows(codes, rows, generator=generator)))
+    return torch.cat(found)
 
 
 def _codes_of(vicinity: BaseVicinity, images: ImageSet) -> Any:

@@ -1,0 +1,345 @@
+"""`vicinal train`, `vicinal evaluate`, `vicinal vae train | show`: classifiers of images, and the spaces that they mix in."""
+
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+__all__ = ["evaluate_command", "train_command", "vae_app"]
+
+vae_app = typer.Typer(name="vae", help="Train the space that VarMixup mixes in, and look at it.", no_args_is_help=True)
+
+DEFAULT_NETWORK, DEFAULT_EPOCHS = "resnet-18", 150
+
+Data = Annotated[
+    str, typer.Option("--data", help="cifar-10, cifar-100, fashion-mnist, mnist, tiny-imagenet, or a folder.")
+]
+Images = Annotated[
+    Path | None, typer.Option(help="Folder of image files.", show_default="$VICINAL_DATA or ~/.cache/vicinal/images")
+]
+Size = Annotated[int | None, typer.Option(min=8, help="Side of the images of a folder, in pixels.")]
+Count = Annotated[int | None, typer.Option("--train-images", min=2, help="Take only so many.", show_default="all")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the images.")]
+BatchSize = Annotated[int, typer.Option(min=2, help="Images a step, over all processes.")]
+Rate = Annotated[float, typer.Option("--learning-rate", help="Of the optimiser.")]
+Device = Annotated[str, typer.Option(help="auto, or torch's name for one: cpu, cuda, cuda:1, mps.")]
+Processes = Annotated[int, typer.Option(min=1, help="Devices, a process each.")]
+Precision = Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything.")]
+Entries = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="ENTRY=VALUE", help="Another entry of the protocol, such as alpha=0.5."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress.")]
+Corruptions = Annotated[
+    bool, typer.Option("--corruptions/--no-corruptions", help="Corrupt the test images, and test on them.")
+]
+Corrupted = Annotated[
+    Path | None, typer.Option("--corrupted", help="A published set, such as the folder of CIFAR-10-C, instead.")
+]
+Tested = Annotated[int | None, typer.Option("--test-images", min=1, help="Corrupt only so many.", show_default="all")]
+
+
+def train_command(
+    method: Annotated[str, typer.Argument(help="A method: `vicinal methods --images` lists them.")],
+    data: Data,
+    images: Images = None,
+    size: Size = None,
+    train_images: Count = None,
+    network: Annotated[
+        str, typer.Option(help="See `vicinal methods --images`; torchvision:NAME and timm:NAME too.")
+    ] = DEFAULT_NETWORK,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the images.", show_default="the paper's")
+    ] = None,
+    batch_size: BatchSize = 128,
+    learning_rate: Rate = 1e-3,
+    schedule: Annotated[str, typer.Option(help="constant, cosine or multistep.")] = "constant",
+    augmented: Annotated[bool, typer.Option("--augment/--no-augment", help="Random crops and flips.")] = True,
+    validation: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the training images to choose the epoch by.")
+    ] = 0.0,
+    space: Annotated[
+        Path | None, typer.Option(help="A trained space (`vicinal vae train`).", show_default="trained first")
+    ] = None,
+    vae_epochs: Annotated[int | None, typer.Option(min=1, help="Of the space's training.", show_default="30")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/DATA-METHOD-SEED")] = None,
+    device: Device = "auto",
+    processes: Processes = 1,
+    precision: Precision = "32-true",
+    compiled: Annotated[bool, typer.Option("--compile", help="Run the network through torch.compile.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
+    seed: Seed = 0,
+    entries: Entries = None,
+    corruptions: Corruptions = True,
+    corrupted: Corrupted = None,
+    test_images: Tested = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a classifier of images, evaluate it and write a report; run again, it goes on where it was."""
+    from vicinal.cli.entries import read_entries  # noqa: PLC0415 - torch is slow to import
+    from vicinal.core.loop import Hardware  # noqa: PLC0415
+    from vicinal.study.images import (  # noqa: PLC0415
+        Evaluated,
+        evaluate_training,
+        read_image_methods,
+        read_image_protocol,
+        train_method,
+    )
+
+    (chosen,) = read_image_methods([method])
+    given = {
+        "network": network, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "schedule": schedule,
+        "augmented": augmented, "train_images": train_images, "test_images": test_images,
+    }  # fmt: skip
+    protocol = read_image_protocol({k: v for k, v in given.items() if v is not None})
+    protocol = read_image_protocol(read_entries(entries), protocol)
+    if vae_epochs:
+        protocol = read_image_protocol({"vae": {**protocol.vae, "epochs": vae_epochs}}, protocol)
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    problem, train = _read(data, images, size, protocol.train_images, seed)
+    held = None
+    if validation:
+        train, held = train.split(validation, seed)
+    folder = out or Path("runs") / f"{problem.name}-{method}-{seed}"
+    hardware = Hardware(device=device, processes=processes, precision=precision, compile=compiled)
+    length = f"{protocol.epochs or chosen.epochs} epochs on {hardware.found()}"
+    _say(console, f"{method} on {len(train)} images of {problem.name}, {protocol.network}, {length}, in {folder}")
+    trained_space = None if space is None else _space(space)
+    with _watching(console) as tell:
+        trained = train_method(
+            chosen, train, protocol, seed=seed, folder=folder, spaces=folder.parent / "spaces", space=trained_space,
+            hardware=hardware, validation=held, keep="accuracy" if validation else None, tensorboard=tensorboard, tell=tell,
+        )  # fmt: skip
+    if trained.result.resumed:
+        _say(console, f"went on from step {trained.result.resumed}")
+    judge = _judge(train, hardware, console)
+    benchmark = _benchmark(problem, protocol, corruptions, corrupted, console)
+    metrics, facts = evaluate_training(
+        chosen,
+        trained,
+        train,
+        problem,
+        benchmark,
+        protocol,
+        judge,
+        seed,
+        tell=lambda what: _say(console, f"testing: {what}"),
+    )
+    found = [Evaluated(problem.name, method, protocol.network, metrics, facts)]
+    _report(found, f"{method} on {problem.name}", folder / "report.html")
+
+
+def evaluate_command(
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Folders or files that `vicinal train` left; several are compared.")
+    ],
+    data: Data,
+    images: Images = None,
+    size: Size = None,
+    corruptions: Corruptions = True,
+    corrupted: Corrupted = None,
+    test_images: Tested = None,
+    attack: Annotated[bool, typer.Option("--attack", help="Also attack with AutoAttack, radius 8/255.")] = False,
+    attacked_images: Annotated[int, typer.Option(min=1, help="How many images to attack.")] = 500,
+    report: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = Path("report.html"),
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate trained classifiers on clean and corrupted images, side by side."""
+    from vicinal.study.images import ImageProtocol, evaluate_checkpoints  # noqa: PLC0415 - torch is slow to import
+
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    problem, _ = _read(data, images, size, None, seed)
+    protocol = ImageProtocol(test_images=test_images)
+    benchmark = _benchmark(problem, protocol, corruptions, corrupted, console)
+    found = evaluate_checkpoints(
+        checkpoints, problem, benchmark, protocol, seed=seed, attacked=attacked_images if attack else 0,
+        tell=lambda what: _say(console, what),
+    )  # fmt: skip
+    _report(found, f"Classifiers of {problem.name}", report)
+
+
+@vae_app.command("train")
+def vae_train_command(
+    data: Data,
+    images: Images = None,
+    size: Size = None,
+    train_images: Count = None,
+    latent: Annotated[
+        str | None,
+        typer.Option(
+            help="Shape of a code, such as 16,8,8 or 64.", show_default="16 channels at a quarter of the size"
+        ),
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, help="Channels at half the images' size.")] = 32,
+    gamma: Annotated[float, typer.Option(min=0, help="Weight of the divergence.")] = 10.0,
+    divergence: Annotated[str, typer.Option(help="mmd or kl.")] = "mmd",
+    epsilon: Annotated[
+        float, typer.Option(min=0, max=255, help="Above 0: adversarial training within so many of 255 grey levels.")
+    ] = 0.0,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 128,
+    learning_rate: Rate = 2e-3,
+    out: Annotated[Path | None, typer.Option(help="The file.", show_default="spaces/DATA-vae.safetensors")] = None,
+    device: Device = "auto",
+    processes: Processes = 1,
+    precision: Precision = "32-true",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train an MMD-VAE, and say how good its images are before anyone trains a classifier on them."""
+    from vicinal.core import InputError, save  # noqa: PLC0415 - torch is slow to import
+    from vicinal.core.loop import Hardware  # noqa: PLC0415
+    from vicinal.spaces import MMDVAE  # noqa: PLC0415
+
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    try:
+        shape = None if latent is None else [int(part) for part in latent.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"--latent must be whole numbers with commas between, such as 16,8,8, got {latent!r}."
+        ) from error
+    problem, train = _read(data, images, size, train_images, seed)
+    path = out or Path("spaces") / f"{problem.name}{'-adv' if epsilon else ''}-vae.safetensors"
+    hardware = Hardware(device=device, processes=processes, precision=precision)
+    space = MMDVAE(
+        latent=shape, width=width, gamma=gamma, divergence=divergence, epsilon=epsilon / 255, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate, device=device, precision=precision, seed=seed,
+    )  # fmt: skip
+    _say(console, f"MMD-VAE on {len(train)} images of {problem.name}, {epochs} epochs on {hardware.found()}, to {path}")
+    with _watching(console) as tell:
+        space.fit(
+            train.x, name=train.name, folder=path.with_suffix(""), processes=processes, tell=lambda p: tell("space", p)
+        )
+    save(space, path)
+    _show(space, train, problem, path.with_suffix(".png"), console)
+
+
+@vae_app.command("show")
+def vae_show_command(
+    file: Annotated[Path, typer.Argument(help="A space that `vicinal vae train` left.")],
+    data: Data,
+    images: Images = None,
+    size: Size = None,
+    train_images: Count = None,
+    to: Annotated[Path | None, typer.Option(help="The picture.", show_default="beside the file")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a trained space on images, of the data set that it was trained on or another, and draw a picture."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    problem, train = _read(data, images, size, train_images, 0)
+    _show(_space(file), train, problem, to or file.with_suffix(".png"), console)
+
+
+def _show(space: Any, train: Any, problem: Any, path: Path, console: Console) -> None:
+    from vicinal.core.files import write_whole  # noqa: PLC0415
+    from vicinal.study.images import quality_of, space_picture  # noqa: PLC0415
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said below
+        quality = quality_of(space, problem.test, _judge(train, None, console))
+    show = Console(highlight=False)
+    rows = {
+        "trained on": f"{space.trained_on_ or 'unnamed images'}, {space.seconds_:.0f} s",
+        "code": f"{' x '.join(map(str, space.code_shape_))} for images of {' x '.join(map(str, space.shape_))}",
+        "error": f"{quality.error:.2f} per test image of {problem.name} (squared pixels from 0 to 1, summed)",
+        "accuracy": f"{100 * quality.accuracy:.1f} % on test images, {100 * quality.reconstructed:.1f} % on their reconstructions"
+        " (a small network, trained plainly)",
+    }
+    for name, text in rows.items():
+        show.print(f"{name + ':':12}{text}", markup=False, soft_wrap=True)
+    if quality.warning:
+        show.print(f"warning: {quality.warning}", markup=False, soft_wrap=True, style="yellow")
+    write_whole(path, space_picture(space, problem.test))
+    typer.echo(f"picture: {path}")
+
+
+def _read(data: str, images: Path | None, size: int | None, count: int | None, seed: int) -> tuple[Any, Any]:
+    from vicinal.data.images import read_images  # noqa: PLC0415
+
+    problem = read_images(data, images, size=size)
+    train = problem.train if count is None or count >= len(problem.train) else problem.train.first(count, seed)
+    return problem, train
+
+
+def _space(file: Path) -> Any:
+    from vicinal.core import InputError, load  # noqa: PLC0415
+    from vicinal.spaces import MMDVAE  # noqa: PLC0415
+
+    found = load(file)
+    if not isinstance(found, MMDVAE):
+        raise InputError(f"{file} holds no space of images; `vicinal vae train` makes one.")
+    return found
+
+
+def _judge(train: Any, hardware: Any, console: Console) -> Any:
+    """Return a plainly trained small classifier, whose features and judgement measure what others draw."""
+    from vicinal.study.images import train_judge  # noqa: PLC0415
+
+    with _watching(console) as tell:
+        return train_judge(train, hardware=hardware, tell=lambda p: tell("judge", p))
+
+
+def _benchmark(problem: Any, protocol: Any, wanted: bool, published: Path | None, console: Console) -> Any:
+    """Return corrupted test images: a published set, or the test images themselves, corrupted here."""
+    from vicinal.data.images import read_corrupted  # noqa: PLC0415
+    from vicinal.study.images import corrupted_images  # noqa: PLC0415
+
+    if published is not None:
+        return read_corrupted(published, classes=problem.classes)
+    if not wanted:
+        return None
+    with _bar(console, "corrupting test images") as tell:
+        return corrupted_images(problem, protocol, workers=None, tell=tell)
+
+
+def _report(found: Any, title: str, path: Path) -> None:
+    from vicinal.cli.terminal import scores_table  # noqa: PLC0415
+    from vicinal.study.images import summarize_images  # noqa: PLC0415
+    from vicinal.study.report import write_study_report  # noqa: PLC0415
+
+    scores_table({one.method: one.metrics for one in found}, Console(highlight=False))
+    summary = summarize_images(found, title, shlex.join(["vicinal", *sys.argv[1:]]))
+    typer.echo(f"report: {write_study_report(summary, path)}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _watching(console: Console) -> Iterator[Any]:
+    """Show a bar with epochs, loss, scores and the time left for each stage of a training."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
+        tasks: dict[str, Any] = {}
+
+        def tell(stage: str, p: Any) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=p.steps)
+            scores = "".join(
+                f", {name} {value:.3f}" for name, value in p.scores.items() if name in ("accuracy", "log_loss", "error")
+            )
+            text = f"{stage}: epoch {min(p.epoch + 1, p.epochs)} of {p.epochs}, loss {p.loss:.3f}{scores}"
+            progress.update(tasks[stage], description=text, completed=p.step)
+
+        yield tell
+
+
+@contextmanager
+def _bar(console: Console, text: str) -> Iterator[Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

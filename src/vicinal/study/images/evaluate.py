@@ -1,0 +1,217 @@
+"""What a trained classifier is worth: clean and corrupted images, calibration, local linearity, and what it was trained on."""
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vicinal.core import generator_at, require
+from vicinal.data.images import CorruptedSet, ImageProblem, ImageSet, corrupt_images
+from vicinal.evaluation import (
+    corruption_accuracy,
+    image_distance,
+    local_linearity,
+    penultimate,
+    predict,
+    score_probabilities,
+)
+from vicinal.spaces import Space
+from vicinal.study.images.methods import ImageMethod
+from vicinal.study.images.protocol import ImageProtocol
+from vicinal.study.images.train import Trained, quality_of
+from vicinal.training.single import mixed_images, ready_for
+from vicinal.vicinity import BaseVicinity
+
+__all__ = [
+    "corrupted_images",
+    "evaluate_classifier",
+    "evaluate_samples",
+    "evaluate_training",
+    "sample_grid",
+    "space_picture",
+]
+
+GRID = (4, 8)
+"""Rows and columns of a grid of samples."""
+
+LINEARITY_STEPS = 10
+
+
+def corrupted_images(
+    problem: ImageProblem,
+    protocol: ImageProtocol,
+    workers: int | None = None,
+    tell: Callable[[int, int], None] | None = None,
+) -> CorruptedSet:
+    """Return the corrupted test images of a protocol, made here once and kept on the disk.
+
+    Args:
+        problem: whose test images.
+        protocol: says how many of them, how corrupted.
+        workers: processes; None for as many as there are cores.
+        tell: called with images done and images in all.
+    """
+    count = protocol.test_images
+    test = problem.test if count is None or count >= len(problem.test) else problem.test.first(count)
+    return corrupt_images(
+        test, corruptions=protocol.corruptions, severities=protocol.severities, workers=workers, tell=tell
+    )
+
+
+def evaluate_classifier(
+    classifier: nn.Module,
+    test: ImageSet,
+    corrupted: CorruptedSet | None,
+    protocol: ImageProtocol,
+    seed: int = 0,
+    tell: Callable[[str], None] | None = None,
+) -> dict[str, float]:
+    """Score a classifier.
+
+    Args:
+        classifier: from pixels in [0, 1] to logits.
+        test: the clean test images.
+        corrupted: images corrupted in many ways, or None.
+        protocol: says which epsilons of the local linear error, and over how many images.
+        seed: of the search for the largest error.
+        tell: called with what comes next.
+
+    Returns:
+        'accuracy', 'log_loss', 'brier' and 'ece' of the clean images; with corrupted ones 'corruption_accuracy' and
+        'corruption_ece', means over corruptions and severities, 'corruption_accuracy_NAME' and 'severity_accuracy_S'; and
+        'linearity_K' in nats for every epsilon of K / 255 (VarMixup, Eq. 12).
+    """
+    told = tell or (lambda what: None)
+    told("clean images")
+    scores = score_probabilities(predict(classifier, test.x), test.y.numpy())
+    if corrupted is not None:
+        told("corrupted images")
+        found = corruption_accuracy(classifier, corrupted)
+        scores |= {"corruption_accuracy": found.mean, "corruption_ece": found.ece}
+        scores |= {f"corruption_accuracy_{name}": value for name, value in found.per_corruption().items()}
+        scores |= {f"severity_accuracy_{level}": value for level, value in found.per_severity().items()}
+    if protocol.linearity:
+        told("local linearity")
+        some = test if len(test) <= protocol.linearity_images else test.first(protocol.linearity_images)
+        for epsilon in protocol.linearity:
+            errors = local_linearity(classifier, some.pixels(), some.y, epsilon, steps=LINEARITY_STEPS, seed=seed)
+            scores[f"linearity_{255 * epsilon:g}"] = float(errors.mean())
+    return scores
+
+
+def evaluate_training(
+    method: ImageMethod,
+    trained: Trained,
+    images: ImageSet,
+    problem: ImageProblem,
+    corrupted: CorruptedSet | None,
+    protocol: ImageProtocol,
+    judge: nn.Module,
+    seed: int = 0,
+    *,
+    grid: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Score what came of a training, and say what is known of it.
+
+    Args:
+        method: that it was trained by.
+        trained: from `train_method`.
+        images: that it was trained on.
+        problem: whose test images it is tested on.
+        corrupted: these, corrupted in many ways, or None.
+        protocol: says what is measured.
+        judge: a plainly trained classifier, for reconstructions and distances.
+        seed: of searches and draws.
+        grid: whether to show what the training saw.
+        tell: called with what comes next.
+
+    Returns:
+        A record's metrics and facts.
+    """
+    metrics = evaluate_classifier(trained.classifier, problem.test, corrupted, protocol, seed, tell)
+    metrics |= {"train_seconds": trained.result.seconds, "space_seconds": trained.space_seconds}
+    facts = {
+        "rows": len(images),
+        "test_rows": len(problem.test),
+        "corrupted_rows": 0 if corrupted is None else len(corrupted),
+        "classes": len(images.classes),
+        "channels": images.x.shape[1],
+        "size": images.x.shape[2],
+        "parameters": sum(p.numel() for p in trained.classifier.parameters()),
+        "epochs": len(trained.result.history),
+        "device": trained.result.device,
+    }
+    vicinity = ready_for(method.vicinity(protocol, trained.space), images)
+    distances, features = evaluate_samples(vicinity, images, protocol, judge, seed)
+    metrics |= distances
+    if features:
+        facts["features"] = features
+    if trained.space is not None:
+        quality = quality_of(trained.space, problem.test, judge)
+        metrics |= {"reconstruction_error": quality.error, "reconstruction_accuracy": quality.reconstructed}
+        metrics |= {"judge_accuracy": quality.accuracy}
+    if grid:
+        facts["samples"] = sample_grid(vicinity, images, seed)
+    return metrics, facts
+
+
+def evaluate_samples(
+    vicinity: BaseVicinity, images: ImageSet, protocol: ImageProtocol, judge: nn.Module, seed: int = 0
+) -> tuple[dict[str, float], str]:
+    """Measure how far mixed images are from the images themselves (VarMixup, Figure 4).
+
+    Args:
+        vicinity: fitted, as a training drew from it.
+        images: the training images.
+        protocol: says how many images, and nothing is measured for 0.
+        judge: a classifier whose last features are compared, where Inception's weights are not at hand.
+        seed: of the draws.
+
+    Returns:
+        'fid' and 'kid', and which features they are in.
+    """
+    count = min(protocol.distance_images, len(images))
+    if not count:
+        return {}, ""
+    fake = mixed_images(vicinity, images, count, generator_at(seed=seed, purpose="distance"))
+    real = images.first(count, seed).pixels()
+    found = image_distance(real, fake, penultimate(judge), kid_subset_size=min(500, count), seed=seed)
+    return {"fid": found.fid, "kid": found.kid}, found.features
+
+
+def sample_grid(vicinity: BaseVicinity, images: ImageSet, seed: int = 0) -> str:
+    """Return a grid of mixed images as a PNG in a data URI (VarMixup, Figure 5)."""
+    rows, columns = GRID
+    mixed = mixed_images(vicinity, images, rows * columns, generator_at(seed=seed, purpose="samples"))
+    return "data:image/png;base64," + base64.b64encode(_png(mixed, columns)).decode()
+
+
+def space_picture(space: Space, images: ImageSet, columns: int = 16) -> bytes:
+    """Return a PNG that shows a space: images, their reconstructions, and the way from each to its right neighbour.
+
+    Args:
+        space: fitted.
+        images: some that it has not seen.
+        columns: how many of them.
+    """
+    x = images.first(min(columns, len(images))).pixels()
+    z = space.encode(x)
+    ways = [space.decode(torch.lerp(z, z.roll(-1, 0), share)) for share in (0.0, 0.25, 0.5, 0.75)]
+    return _png(torch.cat([x, *ways]), len(x), scale=2)
+
+
+def _png(x: Tensor, columns: int, scale: int = 1) -> bytes:
+    pillow = require("PIL.Image", "images")
+    make_grid = require("torchvision.utils", "images").make_grid
+    pixels = (make_grid(x, nrow=columns, padding=1, pad_value=1.0).clamp(0, 1) * 255).round().to(torch.uint8)
+    array: np.ndarray = pixels.permute(1, 2, 0).numpy().repeat(scale, 0).repeat(scale, 1)
+    file = io.BytesIO()
+    # A grid of grey images comes with three equal channels.
+    grey = bool((array == array[..., :1]).all())
+    pillow.fromarray(array[..., 0] if grey else array).save(file, format="PNG", optimize=True)
+    return file.getvalue()

@@ -1,0 +1,108 @@
+"""Protocols of image studies: how classifiers and spaces are trained, and what they are tested on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from vicinal.core import InputError
+from vicinal.core.loop import Descent
+from vicinal.data.images import CORRUPTIONS, SEVERITIES
+from vicinal.spaces import MMDVAE
+
+__all__ = ["ImageProtocol", "read_image_protocol"]
+
+
+@dataclass(frozen=True)
+class ImageProtocol:
+    """How methods are trained and tested; the defaults are the VarMixup paper's (section 4) where it says them.
+
+    Attributes:
+        network: a name of `vicinal.networks.NETWORKS`.
+        epochs: of every method; None for each method's own of the paper.
+        batch_size, learning_rate, weight_decay, optimizer, schedule: of the classifier's training.
+        augmented: random crops and flips; the paper does not say, and its clean accuracies are of such training.
+        train_images: how many of the training images, drawn by the trial; None for all.
+        test_images: how many of the test images are corrupted, the same for every trial; None for all. Clean scores are of all.
+        alpha: of mixup's Beta, the paper's eta. manifold_alpha: of manifold mixup's.
+        epsilon, step_size: of AT, TRADES and IAT, in pixels from 0 to 1. attack_steps: of their search; the paper does not say.
+        beta: of TRADES. gamma: the posterior's share in varmixup-genlabel.
+        vae: parameters of `MMDVAE`. vae_epsilon: of the adversarial one, in pixels from 0 to 1.
+        corruptions, severities: of the corrupted test images.
+        linearity: the epsilons of the local linear error (Figure 3), in pixels from 0 to 1; none leaves it out.
+        linearity_images: how many test images it is the mean over.
+        distance_images: how many mixed images' FID and KID are computed (Figure 4); 0 leaves it out.
+
+    Examples:
+        >>> ImageProtocol().epochs is None, ImageProtocol(epochs=15).epochs
+        (True, 15)
+    """
+
+    network: str = "resnet-34"
+    epochs: int | None = None
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: str = "adam"
+    schedule: str = "constant"
+    augmented: bool = True
+    train_images: int | None = None
+    test_images: int | None = None
+    alpha: float = 1.0
+    manifold_alpha: float = 2.0
+    epsilon: float = 8 / 255
+    step_size: float = 2 / 255
+    attack_steps: int = 10
+    beta: float = 6.0
+    gamma: float = 0.5
+    vae: Mapping[str, Any] = field(default_factory=dict)
+    vae_epsilon: float = 8 / 255
+    corruptions: tuple[str, ...] = CORRUPTIONS
+    severities: tuple[int, ...] = SEVERITIES
+    linearity: tuple[float, ...] = (2 / 255, 4 / 255, 8 / 255)
+    linearity_images: int = 1000
+    distance_images: int = 0
+
+    def descent(self) -> Descent:
+        """Return the classifier's optimiser and schedule."""
+        return Descent(
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+        )
+
+    def space(self, kind: str, seed: int, device: str = "auto") -> MMDVAE:
+        """Return the space that a method needs, not fitted: 'vae' or 'adv-vae'."""
+        epsilon = self.vae_epsilon if kind == "adv-vae" else 0.0
+        return MMDVAE(**{"epsilon": epsilon, "seed": seed, "device": device, **self.vae})
+
+
+def read_image_protocol(given: Mapping[str, Any], base: ImageProtocol | None = None) -> ImageProtocol:
+    """Return a protocol with some entries given, as they stand in a suite's file.
+
+    Raises:
+        InputError: an entry that a protocol has not, or a value of another kind; names the nearest.
+
+    Examples:
+        >>> read_image_protocol({"network": "small-resnet", "severities": [1, 3]}).severities
+        (1, 3)
+    """
+    base = base or ImageProtocol()
+    known = {f.name: getattr(base, f.name) for f in fields(ImageProtocol)}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
+            raise InputError(f"a protocol of images has no entry {key!r}; {hint}")
+        if isinstance(known[key], bool) != isinstance(value, bool) or isinstance(known[key], str) != isinstance(
+            value, str
+        ):
+            raise InputError(f"{key!r} of a protocol must be like {known[key]!r}, got {value!r}.")
+        values[key] = tuple(value) if isinstance(value, list) else value
+    if "vae" in values:
+        allowed = MMDVAE._get_param_names()
+        if strange := sorted(values["vae"].keys() - set(allowed)):
+            raise InputError(f"a protocol's 'vae' has no entry {strange[0]!r}; it has {', '.join(allowed)}.")
+    return replace(base, **values)

@@ -1,0 +1,143 @@
+"""Trainings outside a study: the same scores, record and report for what somebody trained by hand."""
+
+import datetime
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import vicinal
+from vicinal.core import InputError
+from vicinal.data.images import CORRUPTION_GROUPS, CorruptedSet, ImageProblem
+from vicinal.study.analysis import analyse_images
+from vicinal.study.images.evaluate import evaluate_classifier
+from vicinal.study.images.protocol import ImageProtocol
+from vicinal.study.record import Axes, Record, make_record
+from vicinal.study.store.columns import frame_of, table_of
+from vicinal.training.single import read_classifier
+
+__all__ = ["Evaluated", "evaluate_checkpoints", "summarize_images"]
+
+RADIUS = 8 / 255
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A classifier's scores, and what is known of it.
+
+    Attributes:
+        dataset, method, network: names. metrics: by name. facts: as a study's record has them.
+    """
+
+    dataset: str
+    method: str
+    network: str
+    metrics: Mapping[str, float]
+    facts: Mapping[str, Any]
+
+
+def evaluate_checkpoints(
+    paths: Sequence[Path],
+    problem: ImageProblem,
+    corrupted: CorruptedSet | None,
+    protocol: ImageProtocol,
+    *,
+    seed: int = 0,
+    attacked: int = 0,
+    device: str = "cpu",
+    tell: Callable[[str], None] | None = None,
+) -> list[Evaluated]:
+    """Score classifiers that `vicinal train` left.
+
+    Args:
+        paths: their files or folders.
+        problem: the images; the classifiers must be of such ones.
+        corrupted: images corrupted in many ways, or None.
+        protocol: says what is measured.
+        seed: of searches and attacks.
+        attacked: how many test images AutoAttack tries to turn, within 8/255; 0 for none.
+        device: where to compute.
+        tell: called with what comes next.
+
+    Raises:
+        InputError: a file that is no classifier, or one of other images.
+    """
+    found = []
+    for path in paths:
+        classifier, about = read_classifier(path)
+        architecture = about["architecture"]
+        if tuple(architecture.shape) != problem.shape or len(architecture.classes) != len(problem.classes):
+            raise InputError(
+                f"{path} is a classifier of {len(architecture.classes)} classes of images {tuple(architecture.shape)};"
+                f" {problem.name} has {len(problem.classes)} of {problem.shape}. Give its own data with --data."
+            )
+        name = about.get("method", Path(path).stem)
+        classifier.to(device)
+        if tell is not None:
+            tell(f"testing {path}")
+        scores = evaluate_classifier(classifier, problem.test, corrupted, protocol, seed)
+        if attacked:
+            scores["robust_accuracy"] = _robust(classifier, problem, attacked, seed)
+        facts = {
+            "rows": len(problem.train),
+            "test_rows": len(problem.test),
+            "corrupted_rows": 0 if corrupted is None else len(corrupted),
+            "classes": len(problem.classes),
+            "channels": problem.shape[0],
+            "size": problem.shape[1],
+            "parameters": sum(p.numel() for p in classifier.parameters()),
+            "epochs": about["epoch"],
+            "device": device,
+        }
+        scores["train_seconds"] = about["seconds"]
+        found.append(Evaluated(problem.name, name, architecture.network, scores, facts))
+    return found
+
+
+def summarize_images(
+    evaluated: Sequence[Evaluated], title: str, command: str | None = None, remarks: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the summary of classifiers side by side, as a study's report shows it.
+
+    Args:
+        evaluated: several of one method count as its trials.
+        title: at the head of the report.
+        command: what the user typed.
+        remarks: sentences to show.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    records: list[Record] = []
+    for one in evaluated:
+        trial = seen[one.dataset, one.method]
+        seen[one.dataset, one.method] += 1
+        axes = Axes(one.dataset, one.method, "images", one.network, 1, options={"trial": trial})
+        metrics = {name: [value] for name, value in one.metrics.items()}
+        records.append(make_record(axes, metrics, facts=one.facts, run={"seconds": one.metrics.get("train_seconds")}))
+    study = {
+        "kind": "images",
+        "title": title,
+        "protocol": "images",
+        "network": ", ".join(dict.fromkeys(one.network for one in evaluated)),
+        "trials": max(seen.values()),
+        "methods": list(dict.fromkeys(one.method for one in evaluated)),
+        "datasets": list(dict.fromkeys(one.dataset for one in evaluated)),
+        "metrics": ["corruption_accuracy", "accuracy", "ece"],
+        "planned": [[r["key"], r["kind"], r["dataset"], r["method"]] for r in records],
+        "corruption_groups": {group: list(names) for group, names in CORRUPTION_GROUPS.items()},
+        "remarks": list(remarks),
+        "command": command,
+        "date": datetime.date.today().isoformat(),
+        "versions": {"vicinal": vicinal.__version__, "torch": torch.__version__},
+    }
+    return analyse_images(frame_of(table_of(records)), study)
+
+
+def _robust(classifier: torch.nn.Module, problem: ImageProblem, count: int, seed: int) -> float:
+    from vicinal.evaluation.attacks import AutoAttack  # noqa: PLC0415 - needs the extra 'attacks'
+
+    some = problem.test if count >= len(problem.test) else problem.test.first(count, seed)
+    attack = AutoAttack(radius=RADIUS, bounds=(0.0, 1.0), norm="linf", seed=seed)
+    return attack(classifier, some.pixels(), some.y).robust_accuracy

@@ -1,0 +1,228 @@
+"""Train a method on images: its space first, unless one is there, then the classifier.
+
+Both leave checkpoints, so a training that is killed goes on where it was; a space is trained once for all methods that need it.
+"""
+
+import hashlib
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from vicinal.core import InputError, save
+from vicinal.core.component import load
+from vicinal.core.loop import Hardware, LoopProgress, LoopResult
+from vicinal.data.images import ImageSet
+from vicinal.evaluation import predict
+from vicinal.networks import Normalized
+from vicinal.spaces import MMDVAE
+from vicinal.study.images.methods import ImageMethod
+from vicinal.study.images.protocol import ImageProtocol
+from vicinal.study.store.disk import locked
+from vicinal.training.single import Architecture, train_classifier
+
+__all__ = ["Quality", "Trained", "quality_of", "space_for", "train_judge", "train_method"]
+
+Tell = Callable[[str, LoopProgress], None]
+
+POOR = 0.1
+"""Accuracy lost on reconstructions from which a space's images are too blurred to train on."""
+
+JUDGED = 5000
+"""Images that tell a space's quality."""
+
+JUDGE_EPOCHS, JUDGE_IMAGES = 5, 10000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of training a method.
+
+    Attributes:
+        classifier: from pixels to logits, in evaluation mode. result: of its loop.
+        space: that it mixed in, if any. space_seconds: that the space's training took, whoever it was trained for.
+    """
+
+    classifier: Normalized
+    result: LoopResult
+    space: MMDVAE | None = None
+    space_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a space's reconstructions are.
+
+    Attributes:
+        error: mean squared error per image, summed over pixels from 0 to 1.
+        accuracy: of a plainly trained classifier on images that it has not seen. reconstructed: on their reconstructions.
+    """
+
+    error: float
+    accuracy: float
+    reconstructed: float
+    warning: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        lost = self.accuracy - self.reconstructed
+        text = (
+            f"the space loses {100 * lost:.0f} points of accuracy ({100 * self.accuracy:.1f} % on images,"
+            f" {100 * self.reconstructed:.1f} % on their reconstructions), and classifiers trained in it will be as much worse on"
+            " clean images. Train the autoencoder longer, make it wider, or give it a larger latent."
+        )
+        object.__setattr__(self, "warning", text if lost > POOR else None)
+
+
+def train_method(
+    method: ImageMethod,
+    images: ImageSet,
+    protocol: ImageProtocol,
+    *,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    spaces: str | Path | None = None,
+    space: MMDVAE | None = None,
+    hardware: Hardware | None = None,
+    validation: ImageSet | None = None,
+    tell: Tell | None = None,
+    **options: Any,
+) -> Trained:
+    """Train a classifier by a method.
+
+    Args:
+        method: from `IMAGE_METHODS`.
+        images: the training images.
+        protocol: how to train.
+        seed: of everything.
+        folder: for the classifier's checkpoints.
+        spaces: folder of trained spaces; one that was trained there on these images is used, another one is left there.
+        space: a trained one to use instead, of images of the same shape; those it was trained on may be others.
+        hardware: what to run on.
+        validation: images to score after every epoch.
+        tell: called with 'space' or 'classifier' and a `LoopProgress`.
+        **options: more of `run_loop`.
+
+    Raises:
+        InputError, DivergedError: as `train_classifier`, and a space of images of another shape.
+    """
+    hardware, told = hardware or Hardware(), tell or (lambda stage, progress: None)
+    if method.space is not None and space is None:
+        space = space_for(method.space, images, protocol, seed, spaces, hardware, lambda p: told("space", p))
+    if space is not None and tuple(space.shape_) != tuple(images.x.shape[1:]):
+        raise InputError(
+            f"`space` must be of images {tuple(images.x.shape[1:])}, got one of {tuple(space.shape_)}; train one on such images."
+        )
+    about = {"method": method.name, "images": images.name, "space": None if space is None else space.trained_on_}
+    classifier, result = train_classifier(
+        Architecture.of(protocol.network, images),
+        images,
+        method.vicinity(protocol, space if method.space is not None else None),
+        method.objective(protocol),
+        epochs=protocol.epochs or method.epochs,
+        augmented=protocol.augmented,
+        validation=validation,
+        batch_size=protocol.batch_size,
+        descent=protocol.descent(),
+        hardware=hardware,
+        seed=seed,
+        folder=folder,
+        about=about,
+        tell=lambda p: told("classifier", p),
+        **options,
+    )
+    used = space if method.space is not None else None
+    return Trained(classifier, result, used, 0.0 if used is None else used.seconds_)
+
+
+def space_for(
+    kind: str,
+    images: ImageSet,
+    protocol: ImageProtocol,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    hardware: Hardware | None = None,
+    tell: Callable[[LoopProgress], None] | None = None,
+) -> MMDVAE:
+    """Return the trained space of these images: from the folder if it is there, else trained and left there.
+
+    The file's name is the images' name, the kind, and a hash of the images and of all that the training depends on. Of two
+    processes that want the same space one trains it, and the other waits.
+
+    Args:
+        kind: 'vae' or 'adv-vae'.
+        images: the training images.
+        protocol: how to train it.
+        seed: of its training.
+        folder: of trained spaces; None trains without leaving anything.
+        hardware: what to run on.
+        tell: called with a `LoopProgress`.
+    """
+    hardware = hardware or Hardware()
+    space = protocol.space(kind, seed).set_params(device=hardware.device, precision=hardware.precision)
+    if folder is None:
+        return space.fit(images.x, name=images.name, tell=tell, processes=hardware.processes)
+    described = {**space.get_params(), "device": None}
+    mark = hashlib.blake2b(f"{described}{images.fingerprint}".encode(), digest_size=6).hexdigest()
+    path = Path(folder) / f"{images.name}-{kind}-{mark}.safetensors"
+    work = path.with_suffix("")
+    work.mkdir(parents=True, exist_ok=True)
+    with locked(work):
+        if not path.exists():
+            space.fit(images.x, name=images.name, folder=work, tell=tell, processes=hardware.processes)
+            save(space, path)
+    shutil.rmtree(work, ignore_errors=True)
+    return cast(MMDVAE, load(path))
+
+
+def train_judge(
+    images: ImageSet,
+    seed: int = 0,
+    hardware: Hardware | None = None,
+    tell: Callable[[LoopProgress], None] | None = None,
+    folder: str | Path | None = None,
+) -> Normalized:
+    """Return a plainly trained small residual network: its judgement and its features measure what others draw.
+
+    Args:
+        images: training images, of which a random part is enough.
+        seed: of its training.
+        hardware: what to run on.
+        tell: called with a `LoopProgress`.
+        folder: where it is kept; found there, it is not trained again.
+    """
+    some = images if len(images) <= JUDGE_IMAGES else images.first(JUDGE_IMAGES, seed)
+    judge, _ = train_classifier(
+        Architecture.of("small-resnet", images),
+        some,
+        epochs=JUDGE_EPOCHS,
+        hardware=hardware,
+        seed=seed,
+        tell=tell,
+        folder=folder,
+    )
+    return judge
+
+
+def quality_of(space: MMDVAE, test: ImageSet, judge: nn.Module) -> Quality:
+    """Measure a space on images that it has not seen.
+
+    Args:
+        space: trained.
+        test: other images.
+        judge: a plainly trained classifier, see `train_judge`.
+
+    Warns:
+        UserWarning: reconstructions cost the judge more than 10 points of accuracy.
+    """
+    some = test if len(test) <= JUDGED else test.first(JUDGED)
+    x, y = some.pixels(), some.y.numpy()
+    again = space.decode(space.encode(x))
+    right = [float((predict(judge, part).argmax(1) == y).mean()) for part in (x, again)]
+    quality = Quality(float((again - x).square().flatten(1).sum(1).mean()), *right)
+    if quality.warning:
+        warnings.warn(quality.warning, stacklevel=2)
+    return quality
