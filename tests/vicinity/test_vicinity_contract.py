@@ -9,11 +9,12 @@ from torch import Tensor
 
 import vicinal as vc
 from vicinal.core import MixedBatch
-from vicinal.densities import KDE, KNN
+from vicinal.densities import KDE, KNN, Gaussian
 from vicinal.labeling import NeighbourLabels
 from vicinal.mixing import Beta, CutMixer, DifferentClass, Nearest
+from vicinal.spaces import PCA
 from vicinal.testing import check_vicinity
-from vicinal.vicinity import BaseVicinity, ManifoldIntrusion, Vicinity, recipes
+from vicinal.vicinity import BaseVicinity, InSpace, ManifoldIntrusion, MixupR, VarMixup, Vicinity, recipes
 
 CASES: dict[str, BaseVicinity] = {
     "Vanilla": vc.Vanilla(),
@@ -30,12 +31,32 @@ CASES: dict[str, BaseVicinity] = {
     "OneOf in OneOf": vc.OneOf(vc.OneOf(vc.Mixup(), vc.CutMix()), vc.Vanilla()),
     "other class": vc.Vicinity(pairing=DifferentClass(), ratio=Beta(2.0)),
     "nearest": vc.Vicinity(pairing=Nearest(), labeler=NeighbourLabels(3)),
+    "VarMixup": VarMixup(PCA(3), per="sample"),
+    "VarMixup, noisy": VarMixup(PCA(5), 0.4, sample=True),
+    "VarMixup, posterior": VarMixup(PCA(4), density=Gaussian(), gamma=0.7),
+    "MixupR": MixupR(PCA(3)),
+    "InSpace around OneOf": InSpace(PCA(6), vc.OneOf(vc.MixupExcludingIntrusion(), vc.GenLabel()), sample=True),
+    "InSpace in InSpace": InSpace(PCA(9), VarMixup(PCA(4))),
+}
+
+
+# They draw one batch at a time, and can't be compiled.
+AMONG_SPACES: dict[str, BaseVicinity] = {
+    "OneOf with a space": vc.OneOf(vc.Mixup(), VarMixup(PCA(3))),
+    "OneOf around InSpace around OneOf": vc.OneOf(
+        InSpace(PCA(6), vc.OneOf(vc.Mixup(), vc.GenLabel())), vc.OneOf(vc.CutMix(), MixupR(PCA(2)))
+    ),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_contract(name: str) -> None:
     check_vicinity(CASES[name])
+
+
+@pytest.mark.parametrize("name", AMONG_SPACES)
+def test_contract_of_choices_among_spaces(name: str) -> None:
+    check_vicinity(AMONG_SPACES[name], compiles=False)
 
 
 def test_every_recipe_has_a_case() -> None:

@@ -90,6 +90,7 @@ def train_command(
         evaluate_training,
         read_image_methods,
         read_image_protocol,
+        space_for,
         train_method,
     )
 
@@ -111,15 +112,26 @@ def train_command(
     hardware = Hardware(device=device, processes=processes, precision=precision, compile=compiled)
     length = f"{protocol.epochs or chosen.epochs} epochs on {hardware.found()}"
     _say(console, f"{method} on {len(train)} images of {problem.name}, {protocol.network}, {length}, in {folder}")
-    trained_space = None if space is None else _space(space)
+    judge = _judge(train, hardware, console, folder.parent / "judges")
+    found, quality = None, None
     with _watching(console) as tell:
+        if space is not None:
+            found = _space(space)
+        elif chosen.space is not None:
+            found = space_for(
+                chosen.space, train, protocol, seed, folder.parent / "spaces", hardware, lambda p: tell("space", p)
+            )
+        if found is not None:
+            quality = _quality(found, problem, judge)
+            _say(console, f"the space: {quality.text}")
+            if quality.warning:
+                console.print(f"warning: {quality.warning}", markup=False, soft_wrap=True, style="yellow")
         trained = train_method(
-            chosen, train, protocol, seed=seed, folder=folder, spaces=folder.parent / "spaces", space=trained_space,
-            hardware=hardware, validation=held, keep="accuracy" if validation else None, tensorboard=tensorboard, tell=tell,
+            chosen, train, protocol, space=found, seed=seed, folder=folder, validation=held, hardware=hardware,
+            keep="accuracy" if validation else None, tensorboard=tensorboard, tell=lambda p: tell("classifier", p),
         )  # fmt: skip
     if trained.result.resumed:
         _say(console, f"went on from step {trained.result.resumed}")
-    judge = _judge(train, hardware, console)
     benchmark = _benchmark(problem, protocol, corruptions, corrupted, console)
     metrics, facts = evaluate_training(
         chosen,
@@ -129,11 +141,12 @@ def train_command(
         benchmark,
         protocol,
         judge,
+        quality,
         seed,
         tell=lambda what: _say(console, f"testing: {what}"),
     )
-    found = [Evaluated(problem.name, method, protocol.network, metrics, facts)]
-    _report(found, f"{method} on {problem.name}", folder / "report.html")
+    ours = Evaluated(problem.name, method, protocol.network, metrics, facts)
+    _report([ours], f"{method} on {problem.name}", folder / "report.html")
 
 
 def evaluate_command(
@@ -240,18 +253,14 @@ def vae_show_command(
 
 def _show(space: Any, train: Any, problem: Any, path: Path, console: Console) -> None:
     from vicinal.core.files import write_whole  # noqa: PLC0415
-    from vicinal.study.images import quality_of, space_picture  # noqa: PLC0415
+    from vicinal.study.images import space_picture  # noqa: PLC0415
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # said below
-        quality = quality_of(space, problem.test, _judge(train, None, console))
+    quality = _quality(space, problem, _judge(train, None, console))
     show = Console(highlight=False)
     rows = {
         "trained on": f"{space.trained_on_ or 'unnamed images'}, {space.seconds_:.0f} s",
         "code": f"{' x '.join(map(str, space.code_shape_))} for images of {' x '.join(map(str, space.shape_))}",
-        "error": f"{quality.error:.2f} per test image of {problem.name} (squared pixels from 0 to 1, summed)",
-        "accuracy": f"{100 * quality.accuracy:.1f} % on test images, {100 * quality.reconstructed:.1f} % on their reconstructions"
-        " (a small network, trained plainly)",
+        "quality": quality.text,
     }
     for name, text in rows.items():
         show.print(f"{name + ':':12}{text}", markup=False, soft_wrap=True)
@@ -279,12 +288,21 @@ def _space(file: Path) -> Any:
     return found
 
 
-def _judge(train: Any, hardware: Any, console: Console) -> Any:
+def _quality(space: Any, problem: Any, judge: Any) -> Any:
+    from vicinal.study.images import quality_of  # noqa: PLC0415
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the command says it in its own way
+        return quality_of(space, problem.test, judge)
+
+
+def _judge(train: Any, hardware: Any, console: Console, folder: Path | None = None) -> Any:
     """Return a plainly trained small classifier, whose features and judgement measure what others draw."""
     from vicinal.study.images import train_judge  # noqa: PLC0415
 
     with _watching(console) as tell:
-        return train_judge(train, hardware=hardware, tell=lambda p: tell("judge", p))
+        where = None if folder is None else folder / train.fingerprint[:16]
+        return train_judge(train, hardware=hardware, tell=lambda p: tell("judge", p), folder=where)
 
 
 def _benchmark(problem: Any, protocol: Any, wanted: bool, published: Path | None, console: Console) -> Any:

@@ -6,6 +6,8 @@ on them, and the state of any component is its parameters as JSON and its tensor
 loading a file runs no code from it.
 """
 
+import contextlib
+import importlib
 import json
 from collections.abc import Iterator
 from functools import cache
@@ -129,11 +131,13 @@ def restore(plain: Any, tensors: dict[str, Tensor]) -> Any:
         return restore(plain["array"], tensors).numpy()
     if "strings" in plain:
         return np.array(plain["strings"], dtype=plain["dtype"])
-    cls = Component._registry.get(plain["component"])
+    kind = plain["component"]
+    if kind not in Component._registry and kind.startswith("vicinal."):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(kind.rpartition(".")[0])
+    cls = Component._registry.get(kind)
     if cls is None:
-        raise InputError(
-            f"the file holds a `{plain['component']}`; import the module that defines it, then load again."
-        )
+        raise InputError(f"the file holds a `{kind}`; import the module that defines it, then load again.")
     parts = {name: restore(part, tensors) for name, part in plain["parts"].items()}
     names = set(cls._get_param_names())
     for name in parts.keys() - names:

@@ -93,11 +93,11 @@ class Space(Component):
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes (B, *Z) of points (B, *F), in their dtype; no gradient goes through."""
-        return self._through(x, self._encode, "shape_", "points")
+        return self._through(x, self._encode, ("shape_", "code_shape_"), "points")
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the points (B, *F) of codes (B, *Z), in their dtype; no gradient goes through."""
-        return self._through(z, self._decode, "code_shape_", "codes")
+        return self._through(z, self._decode, ("code_shape_", "shape_"), "codes")
 
     def reconstruction_error(self, x: Tensor) -> float:
         """Return the mean over rows of |x - decode(encode(x))|^2, summed over features."""
@@ -108,7 +108,7 @@ class Space(Component):
             return ""
         tensors: dict[str, Tensor] = {}
         describe(self, fitted=True, tensors=tensors)
-        digest = hashlib.blake2b(repr((self.shape_, self.code_shape_)).encode(), digest_size=8)
+        digest = hashlib.blake2b(repr((*self.shape_, *self.code_shape_)).encode(), digest_size=8)
         for name in sorted(tensors):
             digest.update(f"{name} {tensors[name].dtype}".encode())
             digest.update(tensors[name].numpy().tobytes())
@@ -120,14 +120,16 @@ class Space(Component):
         copy: Space = BaseEstimator.__sklearn_clone__(self)
         return copy
 
-    def _through(self, values: Tensor, function: Any, shape: str, what: str) -> Tensor:
-        expected = getattr(self, shape, None)
+    def _through(self, values: Tensor, function: Any, shapes: tuple[str, str], what: str) -> Tensor:
+        expected = getattr(self, shapes[0], None)
         if expected is None:
             raise InputError(f"this {type(self).__name__} is not fitted; call `fit(x)` first, or load a trained one.")
         if tuple(values.shape[1:]) != tuple(expected):
             raise InputError(
                 f"{what} must have the shape (B, {', '.join(map(str, expected))}) of this space, got {tuple(values.shape)}."
             )
+        if len(values) == 0:  # which not every network takes
+            return values.new_zeros(0, *getattr(self, shapes[1]))
         with torch.no_grad():
             parts = values.split(ROWS) if len(values) > ROWS else [values]
             return torch.cat([function(part) for part in parts]).to(values.dtype)

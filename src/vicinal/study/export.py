@@ -1,9 +1,9 @@
 r"""A study's summary as files for other programs: tidy CSV tables, and a document in Markdown or LaTeX.
 
 CSV holds what a study found, numbers as they are in the summary (accuracies as fractions), one row a fact. The documents hold
-what a paper prints: scores by data set, counts beside the published ones, and mean ranks; percentages with two decimals,
-the best of a row bold. The LaTeX file compiles as it stands, and each table can be copied out of it: it needs `booktabs`,
-`longtable` and `graphicx`.
+what a paper prints: scores by data set, counts beside the published ones, and mean ranks; of a study of images scores by
+method, accuracy by corruption, and differences. Percentages have two decimals, the best are bold. The LaTeX file compiles
+as it stands, and each table can be copied out of it: it needs `booktabs`, `longtable` and `graphicx`.
 """
 
 import os
@@ -15,7 +15,8 @@ import pandas as pd
 
 from vicinal.core.checks import InputError
 from vicinal.study.report._files import write_text
-from vicinal.study.report._printed import printed_tables
+from vicinal.study.report._image_printed import printed_image_tables
+from vicinal.study.report._printed import Table, printed_tables
 from vicinal.study.report._text import clean
 
 __all__ = ["export_csv", "export_latex", "export_markdown", "tidy_tables"]
@@ -42,11 +43,12 @@ def tidy_tables(summary: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """Return a summary's parts as tidy tables: one row a fact, columns by name.
 
     Args:
-        summary: from `vicinal.study.analysis.analyse`.
+        summary: from `vicinal.study.analysis.analyse` or `analyse_images`.
 
     Returns:
-        Tables by name: scores, datasets, published, counts, differences, ranks, nemenyi, cost, failures, missing;
-        empty ones are left out.
+        Tables by name: scores, datasets, published, counts, differences, ranks, nemenyi, cost, failures, missing; of a
+        study of images scores, datasets, published, corruptions, differences, spaces, cost, failures, missing. Empty ones
+        are left out.
 
     Examples:
         >>> summary = {"cost": [{"method": "mixup", "records": 2, "seconds": 3.5, "ratio": 1.1}]}
@@ -54,41 +56,7 @@ def tidy_tables(summary: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
         [3.5]
     """
     summary = clean(dict(summary))
-    datasets, ranks, status = summary.get("datasets") or [], summary.get("ranks") or [], summary.get("status") or {}
-    rows: dict[str, list[Mapping[str, Any]]] = {
-        "scores": [
-            {"dataset": data["id"], "metric": metric, "method": name, **score}
-            for data in datasets
-            for metric, by_method in data["scores"].items()
-            for name, score in by_method.items()
-        ],
-        "datasets": [
-            {k: v for k, v in data.items() if k not in ("scores", "subsets")} | {"subsets": " ".join(data["subsets"])}
-            for data in datasets
-        ],
-        "published": summary.get("published") or [],
-        "counts": [
-            {k: v for k, v in row.items() if k != "published"}
-            | {f"published_{k}": v for k, v in (row["published"] or {}).items()}
-            for row in summary.get("counts") or []
-        ],
-        "differences": summary.get("differences") or [],
-        "ranks": [
-            {**_axes(view), "method": name, "mean_rank": rank}
-            for view in ranks
-            for name, rank in view["methods"].items()
-        ],
-        "nemenyi": [
-            {**_axes(view), "method": a, "other": b, "p": p}
-            for view in ranks
-            for a, others in (view["nemenyi"] or {}).items()
-            for b, p in others.items()
-            if a != b
-        ],
-        "cost": summary.get("cost") or [],
-        "failures": status.get("failures") or [],
-        "missing": status.get("missing") or [],
-    }
+    rows = _image_rows(summary) if summary.get("kind") == "images" else _table_rows(summary)
     return {name: pd.DataFrame(found) for name, found in rows.items() if found}
 
 
@@ -96,7 +64,7 @@ def export_csv(summary: Mapping[str, Any], folder: str | os.PathLike[str]) -> li
     """Write the tidy tables of a summary as CSV files, `scores.csv` and so on.
 
     Args:
-        summary: from `vicinal.study.analysis.analyse`.
+        summary: from `vicinal.study.analysis.analyse` or `analyse_images`.
         folder: where the files go; made if it is not there.
 
     Returns:
@@ -130,7 +98,7 @@ def export_markdown(summary: Mapping[str, Any], path: str | os.PathLike[str]) ->
     r"""Write scores, counts and ranks of a summary as a Markdown document.
 
     Args:
-        summary: from `vicinal.study.analysis.analyse`.
+        summary: from `vicinal.study.analysis.analyse` or `analyse_images`.
         path: where to write, usually ending in `.md`; its folder must exist.
 
     Returns:
@@ -149,7 +117,7 @@ def export_markdown(summary: Mapping[str, Any], path: str | os.PathLike[str]) ->
     summary = clean(dict(summary))
     parts = [f"# {_markdown(summary.get('title') or 'Study')}"]
     parts += [_markdown(summary[key]) for key in ("question", "citation") if summary.get(key)]
-    for table in printed_tables(summary):
+    for table in _printed(summary):
         lines = [[_markdown(text) for text in table.header], ["---"] + ["---:"] * (len(table.header) - 1)]
         lines += [[f"**{_markdown(text)}**" if bold else _markdown(text) for text, bold in row] for row in table.rows]
         body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -161,7 +129,7 @@ def export_latex(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
     r"""Write scores, counts and ranks of a summary as a LaTeX document with captions and labels.
 
     Args:
-        summary: from `vicinal.study.analysis.analyse`.
+        summary: from `vicinal.study.analysis.analyse` or `analyse_images`.
         path: where to write, usually ending in `.tex`; its folder must exist.
 
     Returns:
@@ -187,7 +155,7 @@ def export_latex(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
         rf"\section*{{{_latex(summary.get('title') or 'Study')}}}",
     ]
     parts += [_latex(summary[key]) + "\n" for key in ("question", "citation") if summary.get(key)]
-    for table in printed_tables(summary):
+    for table in _printed(summary):
         first, *others = map(_latex, table.header)
         header = [first, *(rf"\rotatebox{{40}}{{{text}}}" for text in others)]
         cells = [[rf"\textbf{{{_latex(text)}}}" if bold else _latex(text) for text, bold in row] for row in table.rows]
@@ -202,6 +170,73 @@ def export_latex(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Pa
             )
         )
     return write_text("\n".join([*parts, r"\end{document}", ""]), Path(path))
+
+
+def _table_rows(summary: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    datasets, ranks, status = summary.get("datasets") or [], summary.get("ranks") or [], summary.get("status") or {}
+    return {
+        "scores": _score_rows(datasets),
+        "datasets": [
+            {k: v for k, v in data.items() if k not in ("scores", "subsets")} | {"subsets": " ".join(data["subsets"])}
+            for data in datasets
+        ],
+        "published": summary.get("published") or [],
+        "counts": [
+            {k: v for k, v in row.items() if k != "published"}
+            | {f"published_{k}": v for k, v in (row["published"] or {}).items()}
+            for row in summary.get("counts") or []
+        ],
+        "differences": summary.get("differences") or [],
+        "ranks": [
+            {**_axes(view), "method": name, "mean_rank": rank}
+            for view in ranks
+            for name, rank in view["methods"].items()
+        ],
+        "nemenyi": [
+            {**_axes(view), "method": a, "other": b, "p": p}
+            for view in ranks
+            for a, others in (view["nemenyi"] or {}).items()
+            for b, p in others.items()
+            if a != b
+        ],
+        "cost": summary.get("cost") or [],
+        "failures": status.get("failures") or [],
+        "missing": status.get("missing") or [],
+    }
+
+
+def _image_rows(summary: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    status = summary["status"]
+    return {
+        "scores": _score_rows(summary["datasets"]),
+        "datasets": [{k: v for k, v in data.items() if k != "scores"} for data in summary["datasets"]],
+        "published": summary["published"],
+        "corruptions": [
+            {"dataset": table["dataset"], "method": name, "corruption": corruption, "accuracy": accuracy}
+            | {"reference": table["reference"], "difference": table["difference"][name].get(corruption)}
+            for table in summary["corruptions"]["tables"]
+            for name, cells in table["accuracy"].items()
+            for corruption, accuracy in cells.items()
+        ],
+        "differences": summary["differences"],
+        "spaces": summary["spaces"],
+        "cost": summary["cost"],
+        "failures": status["failures"],
+        "missing": status["missing"],
+    }
+
+
+def _score_rows(datasets: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [
+        {"dataset": data["id"], "metric": metric, "method": name, **score}
+        for data in datasets
+        for metric, by_method in data["scores"].items()
+        for name, score in by_method.items()
+    ]
+
+
+def _printed(summary: Mapping[str, Any]) -> list[Table]:
+    return printed_image_tables(summary) if summary.get("kind") == "images" else printed_tables(summary)
 
 
 def _axes(view: Mapping[str, Any]) -> dict[str, Any]:

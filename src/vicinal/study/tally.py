@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicinal.core.checks import InputError
-from vicinal.study.analysis import analyse
+from vicinal.study.analysis import analyse, analyse_images
 from vicinal.study.store import Problem, Store
 
 __all__ = ["Tally", "manifest_of", "summary_of", "tally_of"]
@@ -91,4 +91,7 @@ def summary_of(store: Store) -> dict[str, Any]:
     manifest = manifest_of(store)
     frame = store.frame([row[0] for row in manifest["planned"]], kind=None)
     notes = [*(manifest.get("notes") or []), *map(str, store.problems)]
-    return analyse(frame[frame["kind"] == "scores"], frame[frame["kind"] == "profile"], {**manifest, "notes": notes})
+    told = {**manifest, "notes": notes}
+    if manifest.get("kind") == "images":
+        return analyse_images(frame[frame["kind"] == "scores"], told)
+    return analyse(frame[frame["kind"] == "scores"], frame[frame["kind"] == "profile"], told)

@@ -12,6 +12,7 @@ from vicinal.testing.components import check_component
 from vicinal.testing.densities import check_density
 from vicinal.testing.labelers import check_labeler
 from vicinal.testing.mixing import check_mixer, check_pairing, check_ratio
+from vicinal.testing.spaces import check_space
 from vicinal.testing.vicinities import check_vicinity
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "check_mixer",
     "check_pairing",
     "check_ratio",
+    "check_space",
     "check_vicinity",
 ]

@@ -20,7 +20,7 @@ from vicinal.testing.components import (
     label_rows,
     table,
 )
-from vicinal.vicinity import BaseVicinity, Filter, Vicinity
+from vicinal.vicinity import BaseVicinity, Codes, Filter, Vicinity
 
 __all__ = ["check_vicinity"]
 
@@ -119,10 +119,13 @@ def _check_pairs(vicinity: BaseVicinity) -> None:
     name = type(vicinity).__name__
     x, y = _images()
     for seed in range(5):
-        batch = _fitted(vicinity, seed).draw(x, y)
-        assert torch.equal(batch.x_a, x), f"{name}: the first endpoints must be the batch as it came."
+        fitted = _fitted(vicinity, seed)
+        batch, codes = fitted.draw(x, y), _members(fitted.encode(x))
+        assert any(torch.equal(batch.x_a, own) for own in codes), (
+            f"{name}: the first endpoints must be the batch as it came, or its codes."
+        )
         assert torch.equal(batch.y_a, label_rows(y, CLASSES)), f"{name}: the first endpoints must keep their labels."
-        match = (batch.x_b[:, None] == x[None]).flatten(2).all(2)
+        match = (batch.x_b[:, None] == batch.x_a[None]).flatten(2).all(2)
         assert bool((match.sum(1) == 1).all()), f"{name}: the second endpoints must be rows of the batch."
         partner = match.long().argmax(1)
         rule = f"{name}: the second endpoints' points and labels must come from the same rows"
@@ -130,6 +133,11 @@ def _check_pairs(vicinity: BaseVicinity) -> None:
         assert bool(((batch.lam >= 0) & (batch.lam <= 1)).all()), f"{name}: lam must lie in [0, 1]."
         assert bool(((batch.weight == 0) | (batch.weight == 1)).all()), f"{name}: weights must be 0 or 1."
         assert_simplex(_fitted(vicinity, seed).label(batch), name)
+
+
+def _members(codes: Codes) -> list[Tensor]:
+    """Return what each vicinity of a choice mixes."""
+    return [codes] if isinstance(codes, Tensor) else [own for part in codes for own in _members(part)]
 
 
 def _check_seeds(vicinity: BaseVicinity) -> None:
@@ -199,16 +207,21 @@ def _check_lots(vicinity: BaseVicinity) -> None:
     fitted = _fitted(vicinity)
     x, rows = x.reshape(3, 8, *SHAPE), label_rows(y, CLASSES).reshape(3, 8, CLASSES)
     valid = torch.tensor([[True] * 8, [True] * 5 + [False] * 3, [False] * 7 + [True]])
+    codes = fitted.encode(x)
+    if isinstance(codes, tuple):
+        rule = f"{name}: must refuse several batches at once, whose codes are of different spaces"
+        assert_raises(InputError, lambda: fitted.draw_rows(codes, rows), rule)
+        return
     for some in (None, valid):
         for seed in range(4):
-            batch = fitted.draw_rows(x, rows, some, torch.Generator().manual_seed(seed))
-            again = fitted.draw_rows(x, rows, some, torch.Generator().manual_seed(seed))
-            assert torch.equal(batch.x, again.x), f"{name}: a generator must fix the draws."
-            assert batch.x.shape == x.shape, f"{name}: batches drawn at once must keep their shape."
+            batch = fitted.draw_rows(codes, rows, some, torch.Generator().manual_seed(seed))
+            again = fitted.draw_rows(codes, rows, some, torch.Generator().manual_seed(seed))
+            assert torch.equal(fitted.decode(batch), fitted.decode(again)), f"{name}: a generator must fix the draws."
+            assert fitted.decode(batch).shape == x.shape, f"{name}: batches drawn at once must keep their shape."
             assert batch.batch_shape == (3, 8), f"{name}: lam must be (..., B), got {batch.batch_shape}."
             assert_simplex(fitted.label(batch), f"{name}, several batches at once")
             for lot in range(3):
-                match = (batch.x_b[lot][:, None] == x[lot][None]).flatten(2).all(2)
+                match = (batch.x_b[lot][:, None] == codes[lot][None]).flatten(2).all(2)
                 assert bool(match.any(1).all()), f"{name}: partners must come from the same batch."
                 partner = match.long().argmax(1)
                 assert torch.equal(batch.y_b[lot], rows[lot][partner]), f"{name}: points and labels must be of one row."

@@ -1,7 +1,7 @@
 """A vicinity in a space: codes are paired, mixed, filtered and labelled, and what comes of it is decoded."""
 
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from sklearn.base import clone
@@ -13,6 +13,8 @@ from vicinal.spaces import Space
 from vicinal.vicinity.base import BaseVicinity, Codes
 
 __all__ = ["InSpace"]
+
+_FIELDS = tuple(field.name for field in fields(MixedBatch))
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class InSpace(BaseVicinity):
 
     def decode(self, batch: MixedBatch) -> Tensor:
         """Return points (..., B, *F); see `BaseVicinity.decode`."""
-        z = self._inner().decode(batch.drawn if isinstance(batch, _SampledBatch) else batch)
+        z = self._inner().decode(_drawn(batch))
         shape, space = batch.batch_shape, self._space()
         x = space.decode(z.flatten(0, len(shape) - 1))
         x = x.reshape(*shape, *x.shape[1:])
@@ -94,12 +96,12 @@ class InSpace(BaseVicinity):
             return batch
         shape = (*batch.batch_shape, *self._space().shape_)
         noise = torch.randn(shape, generator=generator, device=rows.device if generator is None else None)
-        parts = {field.name: getattr(batch, field.name) for field in fields(MixedBatch)}
+        parts = {name: getattr(batch, name) for name in _FIELDS}
         return _SampledBatch(**parts, drawn=batch, noise=noise.to(batch.x))
 
     def label(self, batch: MixedBatch) -> Tensor:
         """Label mixed codes; see `BaseVicinity.label`."""
-        return self._inner().label(batch.drawn if isinstance(batch, _SampledBatch) else batch)
+        return self._inner().label(_drawn(batch))
 
     def mixing_key(self) -> str:
         """Return what decides the draws; see `BaseVicinity.mixing_key`."""
@@ -107,7 +109,8 @@ class InSpace(BaseVicinity):
 
     def terms(self) -> tuple[tuple[float, Labeler], ...]:
         """Return the inner vicinity's terms; see `BaseVicinity.terms`."""
-        return self.vicinity.terms()
+        terms = self.vicinity.terms()
+        return tuple((weight, _DrawnLabels(labeler)) for weight, labeler in terms) if self.sample else terms
 
     def _inner(self) -> BaseVicinity:
         return cast(BaseVicinity, getattr(self, "vicinity_", self.vicinity))
@@ -121,3 +124,23 @@ class InSpace(BaseVicinity):
 
     def _filters(self) -> bool:
         return self._inner()._filters()
+
+
+def _drawn(batch: MixedBatch) -> MixedBatch:
+    return batch.drawn if isinstance(batch, _SampledBatch) else batch
+
+
+class _DrawnLabels(Labeler):
+    """The labels of a batch as the inner vicinity drew it, which may be of a kind that only its own labeler knows."""
+
+    def __init__(self, labeler: Labeler) -> None:
+        self.labeler = labeler
+
+    labeler_: Labeler
+
+    def fit(self, x: Any, y: Any, n_classes: int | None = None, sample_weight: Any = None) -> Self:
+        self.labeler_ = clone(self.labeler).fit(x, y, n_classes, sample_weight)
+        return self
+
+    def _label(self, batch: MixedBatch) -> Tensor:
+        return cast(Labeler, getattr(self, "labeler_", self.labeler))(_drawn(batch))

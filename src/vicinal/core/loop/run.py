@@ -226,7 +226,7 @@ class _Run:
         self.optimizer.load_state_dict(_with_numbers(found.optimizer))
         for parameter, values in self.moved.state.items():
             for name, value in values.items():
-                # In the parameter's own memory format, as if never stopped: rounding may depend on it.
+                # In the parameter's own memory format, which an optimiser's fast paths ask for.
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         if scaler := getattr(self.fabric._precision, "scaler", None):
@@ -328,11 +328,14 @@ class _Run:
     def _close_epoch(self, seconds: float) -> None:
         state = self.state
         loss = self._mean()
+        if self.fabric.world_size > 1:
+            for buffer in self.module.buffers():  # batch norm's are of a process's own rows
+                torch.distributed.broadcast(buffer, 0)
         self.called.eval()
         with torch.no_grad():
             scores = {name: float(value) for name, value in self.task.evaluate(self.called).items()}
         if self.fabric.world_size > 1:
-            # Batch norm's buffers differ from process to process, but all must keep the same epoch.
+            # All must keep the same epoch, whatever rounding says.
             scores = self.fabric.broadcast(scores)
         rate = self.optimizer.param_groups[0]["lr"]
         line = {"epoch": state.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": round(seconds, 3), **scores}
@@ -395,7 +398,7 @@ def _check_processes(processes: int) -> None:
     Raises:
         InputError: says how to start them.
     """
-    started = int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
+    started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
     if started not in (1, processes):
         raise InputError(
             f"`processes` must be the {started} that were started, got {processes}; give {started}, or start the command"

@@ -13,6 +13,7 @@ Examples:
 from vicinal.data.images.augmentation import augment
 from vicinal.data.images.corrupt import corrupt_images
 from vicinal.data.images.corruptions import CORRUPTION_GROUPS, CORRUPTIONS, SEVERITIES, CorruptedSet
+from vicinal.data.images.places import image_folder
 from vicinal.data.images.published import read_corrupted
 from vicinal.data.images.read import IMAGE_PROBLEMS, read_images
 from vicinal.data.images.sets import ImageProblem, ImageSet
@@ -27,6 +28,7 @@ __all__ = [
     "ImageSet",
     "augment",
     "corrupt_images",
+    "image_folder",
     "read_corrupted",
     "read_images",
 ]

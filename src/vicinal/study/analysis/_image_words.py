@@ -229,7 +229,7 @@ def _cost(summary: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     row = next((r for r in summary["cost"] if (r["dataset"], r["method"]) == (data["id"], main)), None)
     if main == "erm" or row is None or row["ratio"] is None:
         return ""
-    text = f"It takes {row['ratio']:.1f} times as long as plain training"
+    text = f"{method_name(main)} takes {row['ratio']:.1f} times as long as plain training"
     with_space = row["ratio_with_space"]
     return text + (
         f", {with_space:.1f} times with the training of its space." if row["space_seconds"] and with_space else "."

@@ -194,8 +194,7 @@ def _first(frame: pd.DataFrame, by: str, names: Sequence[str]) -> dict[str, dict
         return {}
     found = frame.groupby(by)[[f"fact_{name}" for name in known]].first().astype(object)
     found = found.where(found.notna(), None).rename(columns=lambda column: column.removeprefix("fact_"))
-    rows: dict[str, dict[str, Any]] = found.to_dict("index")
-    return rows
+    return {str(key): {str(name): value for name, value in row.items()} for key, row in found.to_dict("index").items()}
 
 
 def _devices(frame: pd.DataFrame) -> list[str]:
@@ -261,9 +260,23 @@ def _corruptions(scores: ImageScores, study: Mapping[str, Any]) -> dict[str, Any
         cells = {name: row for name, row in cells.items() if row}
         reference = next((name for name in BASELINES if name in cells), None)
         base = cells.get(reference or "", {})
-        if cells:
-            gaps = {name: {k: row[k] - base[k] for k in row if k in base} for name, row in cells.items()}
-            tables.append({"dataset": dataset, "reference": reference, "accuracy": cells, "difference": gaps})
+        if not cells:
+            continue
+        gaps = {name: {k: row[k] - base[k] for k in row if k in base} for name, row in cells.items()}
+        mean = {name: scores.mean("corruption_accuracy", dataset, name) for name in cells}
+        of_base = mean.get(reference or "")
+        tables.append(
+            {
+                "dataset": dataset,
+                "reference": reference,
+                "accuracy": cells,
+                "difference": gaps,
+                "mean": mean,
+                "mean_difference": {
+                    name: None if value is None or of_base is None else value - of_base for name, value in mean.items()
+                },
+            }
+        )
     levels = [metric.removeprefix(SEVERITY) for metric in scores.values if metric.startswith(SEVERITY)]
     epsilons = [metric.removeprefix(LINEARITY) for metric in scores.values if metric.startswith(LINEARITY)]
     return {"groups": groups, "severities": ordered(levels), "epsilons": ordered(epsilons), "tables": tables}

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.core import generator_at, require
-from vicinal.data.images import CorruptedSet, ImageProblem, ImageSet, corrupt_images
+from vicinal.data.images import (
+    CorruptedSet,
+    ImageProblem,
+    ImageSet,
+    corrupt_images,
+    image_folder,
+    read_corrupted,
+)
 from vicinal.evaluation import (
     corruption_accuracy,
     image_distance,
@@ -22,7 +30,7 @@ from vicinal.evaluation import (
 from vicinal.spaces import Space
 from vicinal.study.images.methods import ImageMethod
 from vicinal.study.images.protocol import ImageProtocol
-from vicinal.study.images.train import Trained, quality_of
+from vicinal.study.images.train import Quality, Trained
 from vicinal.training.single import mixed_images, ready_for
 from vicinal.vicinity import BaseVicinity
 
@@ -40,22 +48,33 @@ GRID = (4, 8)
 
 LINEARITY_STEPS = 10
 
+PUBLISHED = {"cifar-10": "CIFAR-10-C", "cifar-100": "CIFAR-100-C", "tiny-imagenet": "Tiny-ImageNet-C"}
+"""Folders of the published corrupted sets (Hendrycks and Dietterich, 2019)."""
+
 
 def corrupted_images(
     problem: ImageProblem,
     protocol: ImageProtocol,
+    folder: str | Path | None = None,
     workers: int | None = None,
     tell: Callable[[int, int], None] | None = None,
 ) -> CorruptedSet:
-    """Return the corrupted test images of a protocol, made here once and kept on the disk.
+    """Return the corrupted test images of a protocol.
+
+    The published set is taken where its folder (`CIFAR-10-C`, `CIFAR-100-C`, `Tiny-ImageNet-C`) is beside the images and all of
+    the test images are asked for; else they are corrupted here, once, and kept on the disk.
 
     Args:
         problem: whose test images.
         protocol: says how many of them, how corrupted.
+        folder: of image files; None for the usual one.
         workers: processes; None for as many as there are cores.
         tell: called with images done and images in all.
     """
     count = protocol.test_images
+    published = image_folder(folder) / PUBLISHED.get(problem.name, "-")
+    if count is None and published.is_dir():
+        return read_corrupted(published, classes=problem.classes)
     test = problem.test if count is None or count >= len(problem.test) else problem.test.first(count)
     return corrupt_images(
         test, corruptions=protocol.corruptions, severities=protocol.severities, workers=workers, tell=tell
@@ -111,6 +130,7 @@ def evaluate_training(
     corrupted: CorruptedSet | None,
     protocol: ImageProtocol,
     judge: nn.Module,
+    quality: Quality | None = None,
     seed: int = 0,
     *,
     grid: bool = True,
@@ -125,7 +145,8 @@ def evaluate_training(
         problem: whose test images it is tested on.
         corrupted: these, corrupted in many ways, or None.
         protocol: says what is measured.
-        judge: a plainly trained classifier, for reconstructions and distances.
+        judge: a plainly trained classifier, for distances.
+        quality: of the space that it mixed in, if any.
         seed: of searches and draws.
         grid: whether to show what the training saw.
         tell: called with what comes next.
@@ -139,6 +160,7 @@ def evaluate_training(
         "rows": len(images),
         "test_rows": len(problem.test),
         "corrupted_rows": 0 if corrupted is None else len(corrupted),
+        "corrupted_set": "" if corrupted is None else corrupted.name,
         "classes": len(images.classes),
         "channels": images.x.shape[1],
         "size": images.x.shape[2],
@@ -151,8 +173,7 @@ def evaluate_training(
     metrics |= distances
     if features:
         facts["features"] = features
-    if trained.space is not None:
-        quality = quality_of(trained.space, problem.test, judge)
+    if quality is not None:
         metrics |= {"reconstruction_error": quality.error, "reconstruction_accuracy": quality.reconstructed}
         metrics |= {"judge_accuracy": quality.accuracy}
     if grid:

@@ -28,7 +28,9 @@ class ImageProtocol:
         epsilon, step_size: of AT, TRADES and IAT, in pixels from 0 to 1. attack_steps: of their search; the paper does not say.
         beta: of TRADES. gamma: the posterior's share in varmixup-genlabel.
         vae: parameters of `MMDVAE`. vae_epsilon: of the adversarial one, in pixels from 0 to 1.
-        corruptions, severities: of the corrupted test images.
+        space_images: a data set from which spaces learn instead of the training images, brought to their size; '' for these.
+        corruptions, severities: of the corrupted test images: the published set where its folder is beside the images, else
+            the test images corrupted here.
         linearity: the epsilons of the local linear error (Figure 3), in pixels from 0 to 1; none leaves it out.
         linearity_images: how many test images it is the mean over.
         distance_images: how many mixed images' FID and KID are computed (Figure 4); 0 leaves it out.
@@ -57,6 +59,7 @@ class ImageProtocol:
     gamma: float = 0.5
     vae: Mapping[str, Any] = field(default_factory=dict)
     vae_epsilon: float = 8 / 255
+    space_images: str = ""
     corruptions: tuple[str, ...] = CORRUPTIONS
     severities: tuple[int, ...] = SEVERITIES
     linearity: tuple[float, ...] = (2 / 255, 4 / 255, 8 / 255)
@@ -72,10 +75,10 @@ class ImageProtocol:
             schedule=self.schedule,
         )
 
-    def space(self, kind: str, seed: int, device: str = "auto") -> MMDVAE:
+    def space(self, kind: str, seed: int, device: str = "auto", precision: str = "32-true") -> MMDVAE:
         """Return the space that a method needs, not fitted: 'vae' or 'adv-vae'."""
         epsilon = self.vae_epsilon if kind == "adv-vae" else 0.0
-        return MMDVAE(**{"epsilon": epsilon, "seed": seed, "device": device, **self.vae})
+        return MMDVAE(**{"epsilon": epsilon, "seed": seed, "device": device, "precision": precision, **self.vae})
 
 
 def read_image_protocol(given: Mapping[str, Any], base: ImageProtocol | None = None) -> ImageProtocol:

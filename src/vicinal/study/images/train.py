@@ -9,13 +9,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Unpack, cast
 
 from torch import nn
 
 from vicinal.core import InputError, save
 from vicinal.core.component import load
-from vicinal.core.loop import Hardware, LoopProgress, LoopResult
+from vicinal.core.loop import Hardware, LoopOptions, LoopProgress, LoopResult
 from vicinal.data.images import ImageSet
 from vicinal.evaluation import predict
 from vicinal.networks import Normalized
@@ -26,8 +26,6 @@ from vicinal.study.store.disk import locked
 from vicinal.training.single import Architecture, train_classifier
 
 __all__ = ["Quality", "Trained", "quality_of", "space_for", "train_judge", "train_method"]
-
-Tell = Callable[[str, LoopProgress], None]
 
 POOR = 0.1
 """Accuracy lost on reconstructions from which a space's images are too blurred to train on."""
@@ -76,20 +74,23 @@ class Quality:
         )
         object.__setattr__(self, "warning", text if lost > POOR else None)
 
+    @property
+    def text(self) -> str:
+        """Error and accuracies in words."""
+        return (
+            f"squared error {self.error:.2f} per test image; a small network is right on {100 * self.accuracy:.1f} % of them,"
+            f" and on {100 * self.reconstructed:.1f} % of their reconstructions"
+        )
+
 
 def train_method(
     method: ImageMethod,
     images: ImageSet,
     protocol: ImageProtocol,
     *,
-    seed: int = 0,
-    folder: str | Path | None = None,
-    spaces: str | Path | None = None,
     space: MMDVAE | None = None,
-    hardware: Hardware | None = None,
     validation: ImageSet | None = None,
-    tell: Tell | None = None,
-    **options: Any,
+    **options: Unpack[LoopOptions],
 ) -> Trained:
     """Train a classifier by a method.
 
@@ -97,26 +98,19 @@ def train_method(
         method: from `IMAGE_METHODS`.
         images: the training images.
         protocol: how to train.
-        seed: of everything.
-        folder: for the classifier's checkpoints.
-        spaces: folder of trained spaces; one that was trained there on these images is used, another one is left there.
-        space: a trained one to use instead, of images of the same shape; those it was trained on may be others.
-        hardware: what to run on.
+        space: what it mixes in, where it needs one: see `space_for`. It may have learnt from other images of the same shape.
         validation: images to score after every epoch.
-        tell: called with 'space' or 'classifier' and a `LoopProgress`.
-        **options: more of `run_loop`.
+        **options: `seed`, `folder`, `hardware`, `keep`, `tell`, ...: as of `run_loop`.
 
     Raises:
-        InputError, DivergedError: as `train_classifier`, and a space of images of another shape.
+        InputError, DivergedError: as `train_classifier`, and no space, or one of images of another shape.
     """
-    hardware, told = hardware or Hardware(), tell or (lambda stage, progress: None)
-    if method.space is not None and space is None:
-        space = space_for(method.space, images, protocol, seed, spaces, hardware, lambda p: told("space", p))
     if space is not None and tuple(space.shape_) != tuple(images.x.shape[1:]):
         raise InputError(
             f"`space` must be of images {tuple(images.x.shape[1:])}, got one of {tuple(space.shape_)}; train one on such images."
         )
     about = {"method": method.name, "images": images.name, "space": None if space is None else space.trained_on_}
+    loop: LoopOptions = {"batch_size": protocol.batch_size, "descent": protocol.descent(), **options}
     classifier, result = train_classifier(
         Architecture.of(protocol.network, images),
         images,
@@ -125,14 +119,8 @@ def train_method(
         epochs=protocol.epochs or method.epochs,
         augmented=protocol.augmented,
         validation=validation,
-        batch_size=protocol.batch_size,
-        descent=protocol.descent(),
-        hardware=hardware,
-        seed=seed,
-        folder=folder,
         about=about,
-        tell=lambda p: told("classifier", p),
-        **options,
+        **loop,
     )
     used = space if method.space is not None else None
     return Trained(classifier, result, used, 0.0 if used is None else used.seconds_)
@@ -162,7 +150,7 @@ def space_for(
         tell: called with a `LoopProgress`.
     """
     hardware = hardware or Hardware()
-    space = protocol.space(kind, seed).set_params(device=hardware.device, precision=hardware.precision)
+    space = protocol.space(kind, seed, hardware.device, hardware.precision)
     if folder is None:
         return space.fit(images.x, name=images.name, tell=tell, processes=hardware.processes)
     described = {**space.get_params(), "device": None}

@@ -12,14 +12,13 @@ from typing import Any
 import torch
 
 import vicinal
-from vicinal.core import InputError, seed_at
-from vicinal.core.loop import Hardware
+from vicinal.core import InputError, require, seed_at
 from vicinal.data.images import ImageProblem, ImageSet, read_images
 from vicinal.study.images.evaluate import corrupted_images, evaluate_training
 from vicinal.study.images.methods import IMAGE_METHODS
 from vicinal.study.images.plan import ImageUnit, protocol_of
 from vicinal.study.images.protocol import ImageProtocol
-from vicinal.study.images.train import train_judge, train_method
+from vicinal.study.images.train import quality_of, space_for, train_judge, train_method
 from vicinal.study.record import make_record
 from vicinal.study.work import failed_records
 
@@ -46,13 +45,16 @@ def run_image_unit(unit: ImageUnit, problem: Any = None) -> list[dict[str, Any]]
         problem = _problem(unit.dataset, unit.images)
         seed = seed_at(dataset=unit.dataset, seed=axes.seed, trial=unit.trial, purpose="images") % 2**31
         images = _training_images(problem, protocol, seed)
-        trained = train_method(
-            method, images, protocol, seed=seed, folder=run, spaces=scratch / "spaces", hardware=Hardware()
-        )
         judge = train_judge(images, seed, folder=scratch / "judges" / images.fingerprint[:16])
-        corrupted = corrupted_images(problem, protocol, workers=1)
+        space, quality = None, None
+        if method.space is not None:
+            learnt_from = _space_images(protocol, images, unit.images)
+            space = space_for(method.space, learnt_from, protocol, seed, scratch / "spaces")
+            quality = quality_of(space, problem.test, judge)
+        trained = train_method(method, images, protocol, space=space, seed=seed, folder=run)
+        corrupted = corrupted_images(problem, protocol, unit.images, workers=1)
         metrics, facts = evaluate_training(
-            method, trained, images, problem, corrupted, protocol, judge, seed, grid=unit.trial == 0
+            method, trained, images, problem, corrupted, protocol, judge, quality, seed, grid=unit.trial == 0
         )
     except InputError as error:
         return failed_records(unit, error)
@@ -74,3 +76,20 @@ def _problem(dataset: str, folder: str | None) -> ImageProblem:
 def _training_images(problem: ImageProblem, protocol: ImageProtocol, seed: int) -> ImageSet:
     count = protocol.train_images
     return problem.train if count is None or count >= len(problem.train) else problem.train.first(count, seed)
+
+
+def _space_images(protocol: ImageProtocol, images: ImageSet, folder: str | None) -> ImageSet:
+    """Return what spaces learn from: the training images, or those of another data set in their size."""
+    if not protocol.space_images:
+        return images
+    other = read_images(protocol.space_images, folder).train
+    if other.x.shape[1] != images.x.shape[1]:
+        raise InputError(
+            f"'space_images' must have the {images.x.shape[1]} channels of the images, {protocol.space_images} has {other.x.shape[1]}."
+        )
+    height, width = images.x.shape[2:]
+    if tuple(other.x.shape[2:]) == (height, width):
+        return other
+    resize = require("torchvision.transforms.v2.functional", "images").resize
+    small = torch.cat([resize(part, [height, width], antialias=True) for part in other.x.split(4096)])
+    return ImageSet(f"{other.name}-{height}x{width}", small, other.y, other.classes)

@@ -13,6 +13,7 @@ from typing import Any
 
 from vicinal.core.checks import InputError
 from vicinal.study.report._files import write_text
+from vicinal.study.report._images import images_page
 from vicinal.study.report._page import page
 from vicinal.study.report._study import study_page
 
@@ -28,6 +29,16 @@ PARTS = (
     ("settings", Mapping),
 )
 """What a study's summary must have; `vicinal.study.analysis.analyse` makes all of it."""
+
+IMAGE_PARTS = (
+    *((name, Mapping) for name in ("status", "settings", "headline", "names", "corruptions")),
+    *(
+        (name, list)
+        for name in ("parts", "methods", "metrics", "datasets", "differences", "published", "cost", "spaces")
+    ),
+    *((name, list) for name in ("baselines", "samples", "facts", "devices")),
+)
+"""What an image study's summary must have; `vicinal.study.analysis.analyse_images` makes all of it."""
 
 
 def render(summary: Mapping[str, Any]) -> str:
@@ -58,7 +69,7 @@ def render_study(summary: Mapping[str, Any]) -> str:
     """Return the report of a study as one HTML page that opens offline.
 
     Args:
-        summary: from `vicinal.study.analysis.analyse`, or the same as read from JSON.
+        summary: from `vicinal.study.analysis.analyse` or `analyse_images`, or the same as read from JSON.
 
     Returns:
         The page, the same one for the same summary.
@@ -72,8 +83,9 @@ def render_study(summary: Mapping[str, Any]) -> str:
         Traceback (most recent call last):
         vicinal.core.checks.InputError: `summary` must have the part 'status', got None; run `vicinal study report` again.
     """
-    _check(summary, PARTS, "vicinal study report")
-    return study_page(summary)
+    images = isinstance(summary, Mapping) and summary.get("kind") == "images"
+    _check(summary, IMAGE_PARTS if images else PARTS, "vicinal study report")
+    return images_page(summary) if images else study_page(summary)
 
 
 def write_report(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:

@@ -11,7 +11,7 @@ from vicinal.study.report._palette import CLASS_COLOURS, CLASS_SYMBOLS
 from vicinal.study.report._text import Metric, finite, plot_text, short, shown, signed, wrapped
 from vicinal.study.report._words import verdict
 
-__all__ = ["class_mark", "forest", "histogram", "projection", "reliability", "scores"]
+__all__ = ["class_mark", "forest", "histogram", "plain_axis", "plain_layout", "projection", "reliability", "scores"]
 
 Figure = dict[str, Any]
 FEWEST = 5
@@ -46,15 +46,24 @@ def scores(metric: Metric, methods: Mapping[str, Any], slots: Mapping[str, str],
     return _by_method(list(methods), data, shapes, (low, high), " %" if metric.percent else "")
 
 
-def forest(metric: Metric, comparisons: Sequence[Mapping[str, Any]], slots: Mapping[str, str]) -> Figure | None:
-    """Return one metric's differences from the baseline: a line per interval, filled marks where zero is excluded."""
-    rows = [c for c in comparisons if c.get("metric") == metric.key and finite(c.get("difference"))]
-    if not rows:
+def forest(
+    metric: Metric, comparisons: Sequence[Mapping[str, Any]], slots: Mapping[str, str], blanks: bool = False
+) -> Figure | None:
+    """Return one metric's differences from the baseline: a line per interval, filled marks where zero is excluded.
+
+    Rows without a difference are left out, or with `blanks` left empty, so that figures side by side have the same rows.
+    """
+    rows = [c for c in comparisons if c.get("metric") == metric.key]
+    known = [c for c in rows if finite(c.get("difference"))]
+    if not known:
         return None
+    rows = rows if blanks else known
     data: list[Figure] = []
     reach = [0.0]
     for row, c in enumerate(rows):
         name, clear = str(c.get("method")), verdict(c) in ("better", "worse")
+        if not finite(c.get("difference")):
+            continue
         colour, text = slots.get(name, "ink"), f"{name}: {signed(c['difference'], metric)}"
         ends = [metric.scale * c[end] for end in ("low", "high") if finite(c.get(end))]
         if len(ends) == 2:
@@ -115,12 +124,12 @@ def reliability(name: str, bins: Sequence[Mapping[str, Any]], colour: str) -> Fi
     diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 100, "y1": 100, "layer": "below"}
     ticks = {"tickvals": [0, 25, 50, 75, 100], "range": [0, 100]}
     top = max(b["count"] for b in full)
-    layout = _layout(
+    layout = plain_layout(
         margin={"l": 46, "r": 14, "t": 10, "b": 40},
         shapes=[diagonal | {"line": {"color": "soft", "width": 1, "dash": "dot"}}],
-        xaxis=_axis(**ticks, anchor="y2", title={"text": "confidence, %", "standoff": 6}),
-        yaxis=_axis(**ticks, domain=[0.34, 1], title={"text": "accuracy, %", "standoff": 4}),
-        yaxis2=_axis(domain=[0, 0.24], range=[0, 1.5 * top], showticklabels=False, showgrid=False),
+        xaxis=plain_axis(**ticks, anchor="y2", title={"text": "confidence, %", "standoff": 6}),
+        yaxis=plain_axis(**ticks, domain=[0.34, 1], title={"text": "accuracy, %", "standoff": 4}),
+        yaxis2=plain_axis(domain=[0, 0.24], range=[0, 1.5 * top], showticklabels=False, showgrid=False),
         bargap=0,
     )
     return {"data": [curve, counts], "layout": layout, "height": 310, "alt": f"Reliability diagram of {name}."}
@@ -150,10 +159,10 @@ def projection(view: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
         for name, places, colour, mark in groups
     ]
     axes = [plot_text(short(str(text), 40)) for text in view.get("axes") or []] + ["", ""]
-    layout = _layout(
+    layout = plain_layout(
         margin={"l": 56, "r": 12, "t": 12, "b": 48},
-        xaxis=_axis(title={"text": axes[0], "standoff": 8}, nticks=8),
-        yaxis=_axis(title={"text": axes[1], "standoff": 4}, nticks=8),
+        xaxis=plain_axis(title={"text": axes[0], "standoff": 8}, nticks=8),
+        yaxis=plain_axis(title={"text": axes[1], "standoff": 4}, nticks=8),
     )
     alt = "Data and mixed points in two dimensions."
     return {"data": data, "layout": layout, "height": 520, "aspect": 0.95, "alt": alt}
@@ -187,11 +196,13 @@ def histogram(metric: Metric, view: Mapping[str, Any]) -> Figure | None:
     }
     unit = ", points" if metric.percent else ""
     whole = {"dtick": 1} if max(data["y"]) < 8 else {"nticks": 6}
-    layout = _layout(
+    layout = plain_layout(
         margin={"l": 46, "r": 14, "t": 10, "b": 44},
         shapes=[_upright(0, "soft", "solid")],
-        xaxis=_axis(range=[edges[0], edges[-1]], title={"text": f"difference in {metric.word}{unit}", "standoff": 6}),
-        yaxis=_axis(title={"text": "data sets", "standoff": 4}, rangemode="tozero", **whole),
+        xaxis=plain_axis(
+            range=[edges[0], edges[-1]], title={"text": f"difference in {metric.word}{unit}", "standoff": 6}
+        ),
+        yaxis=plain_axis(title={"text": "data sets", "standoff": 4}, rangemode="tozero", **whole),
         barmode="overlay",
     )
     return {"data": [data], "layout": layout, "height": 300, "alt": f"Differences in {metric.word} by data set."}
@@ -227,17 +238,17 @@ def _by_method(
 ) -> Figure:
     labels = [wrapped(name) for name in names]
     margin = 22 + round(6.9 * max(length for _, length in labels))
-    rows = _axis(
+    rows = plain_axis(
         tickvals=list(range(len(names))),
         ticktext=[text for text, _ in labels],
         range=[len(names) - 0.45, -0.55],
         tickfont={"size": 12, "color": "ink"},
         zeroline=False,
     )
-    layout = _layout(
+    layout = plain_layout(
         margin={"l": margin, "r": 16, "t": 8, "b": 34},
         shapes=shapes,
-        xaxis=_axis(range=list(span), nticks=5, ticksuffix=unit),
+        xaxis=plain_axis(range=list(span), nticks=5, ticksuffix=unit),
         yaxis=rows,
     )
     return {"data": data, "layout": layout, "height": ROW * len(names) + 56, "labels": margin, "alt": ""}
@@ -261,11 +272,13 @@ def _upright(x: float, colour: str, dash: str) -> Figure:
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line, "layer": "below"}
 
 
-def _axis(**options: Any) -> Figure:
+def plain_axis(**options: Any) -> Figure:
+    """Return an axis in the page's manner."""
     return {"gridcolor": "grid", "zeroline": False, "fixedrange": True, "ticklabelstandoff": 5, **options}
 
 
-def _layout(**options: Any) -> Figure:
+def plain_layout(**options: Any) -> Figure:
+    """Return a layout in the page's manner."""
     clear = "rgba(0,0,0,0)"
     return {
         "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 12, "color": "soft"},

@@ -5,7 +5,7 @@ Figures and styles speak of names (`m1`, `ink`); the page holds both themes and 
 
 from collections.abc import Iterable
 
-__all__ = ["CLASS_COLOURS", "CLASS_SYMBOLS", "THEMES", "method_slots"]
+__all__ = ["CLASS_COLOURS", "CLASS_SYMBOLS", "THEMES", "image_slots", "method_slots"]
 
 METHODS = {
     "vanilla": ("#6b7280", "#a9b2be"),
@@ -20,6 +20,26 @@ METHODS = {
     "generative-classifier": ("#7b4b2e", "#cf9f7d"),
 }
 SPARE = (("#29398f", "#95a4ff"), ("#4a7a0c", "#a5d75d"), ("#8c1d40", "#ff9a9a"), ("#2b6b70", "#8fd3d1"))
+IMAGES = {
+    "erm": METHODS["vanilla"],
+    "mixup": METHODS["mixup"],
+    "mixup-r": METHODS["cutmix"],
+    "manifold-mixup": SPARE[0],
+    "cutmix": METHODS["genlabel-gaussian"],
+    "adamixup": SPARE[1],
+    "mixup-noise": METHODS["mixup-excluding-intrusion"],
+    "varmixup": METHODS["logistic-mixup"],
+    "adv-varmixup": METHODS["genlabel-kde"],
+    "mixup+varmixup": METHODS["genlabel"],
+    "varmixup-sampled": METHODS["generative-classifier"],
+    "mixup+varmixup-sampled": ("#c01f33", "#ff7d80"),
+    "varmixup-genlabel": SPARE[2],
+    "at": METHODS["genlabel-knn"],
+    "trades": ("#8f35a8", "#d79bec"),
+    "iat": ("#4338a8", "#b9b4ff"),
+}
+"""Methods of images: blues and greens mix pixels, warm colours mix in a space, violets search for the worst point."""
+
 CLASSES = (
     ("#2f6fc4", "#6ea8f2"),
     ("#e07b00", "#ffa94d"),
@@ -53,6 +73,7 @@ PAPER = {
 def _theme(which: int) -> dict[str, str]:
     colours = {name: pair[which] for name, pair in PAPER.items()}
     colours |= {f"m{i}": pair[which] for i, pair in enumerate([*METHODS.values(), *SPARE])}
+    colours |= {f"v{i}": pair[which] for i, pair in enumerate(IMAGES.values())}
     return colours | {f"c{i}": pair[which] for i, pair in enumerate(CLASSES)}
 
 
@@ -62,5 +83,12 @@ THEMES = {"light": _theme(0), "dark": _theme(1)}
 def method_slots(names: Iterable[str]) -> dict[str, str]:
     """Return a colour's name for each method: the known ones keep theirs, others take the spare ones in turn."""
     known = {name: f"m{i}" for i, name in enumerate(METHODS)}
+    others = [name for name in dict.fromkeys(names) if name not in known]
+    return known | {name: f"m{len(METHODS) + i % len(SPARE)}" for i, name in enumerate(others)}
+
+
+def image_slots(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour's name for each method of images: the known ones keep theirs, others take the spare ones in turn."""
+    known = {name: f"v{i}" for i, name in enumerate(IMAGES)}
     others = [name for name in dict.fromkeys(names) if name not in known]
     return known | {name: f"m{len(METHODS) + i % len(SPARE)}" for i, name in enumerate(others)}

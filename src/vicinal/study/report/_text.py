@@ -35,18 +35,22 @@ HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\ufeff]")
 
 @dataclass(frozen=True)
 class Metric:
-    """A quality of predictions: its key, its name, its name in a sentence, whether it is a share, and what it asks."""
+    """A quality of predictions: its key, its name, its name in a sentence, whether it is a share, and what it asks.
+
+    Whether lower is better is known of those that `vicinal.evaluation` has; others say it.
+    """
 
     key: str
     name: str
     word: str
     percent: bool
     asks: str
+    lower: bool | None = None
 
     @property
     def higher(self) -> bool:
         """Whether higher is better."""
-        return self.key not in LOWER_IS_BETTER
+        return self.key not in LOWER_IS_BETTER if self.lower is None else not self.lower
 
     @property
     def scale(self) -> float:
