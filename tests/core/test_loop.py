@@ -67,19 +67,25 @@ class Noisy(Task):
         return {"name": self.name, "rows": self.rows}
 
 
-def by_hand(module: nn.Module, optimizer: torch.optim.Optimizer, descent: Descent, epochs: int, seed: int) -> list[float]:
+def by_hand(
+    module: nn.Module, optimizer: torch.optim.Optimizer, descent: Descent, epochs: int, seed: int
+) -> list[float]:
     """The same orders, draws and rates in a plain loop; returns the mean loss of every epoch."""
     (x, y), losses = data(), []
     steps = -(-N // BATCH)
     module.train()
     for epoch in range(epochs):
-        order = torch.randperm(N, generator=torch.Generator().manual_seed(seed_at(seed=seed, epoch=epoch, purpose="order")))
+        order = torch.randperm(
+            N, generator=torch.Generator().manual_seed(seed_at(seed=seed, epoch=epoch, purpose="order"))
+        )
         total = 0.0
         for step, index in enumerate(order.split(BATCH)):
             address = {"seed": seed, "epoch": epoch, "step": step}
             for group in optimizer.param_groups:
                 group["lr"] = descent.rate(epoch + step / steps, epochs)
-            noise = torch.randn(len(index), 2, 6, 6, generator=torch.Generator().manual_seed(seed_at(**address, purpose="step")))
+            noise = torch.randn(
+                len(index), 2, 6, 6, generator=torch.Generator().manual_seed(seed_at(**address, purpose="step"))
+            )
             torch.manual_seed(seed_at(**address, rank=0, purpose="torch"))
             loss = cross_entropy(module(x[index] + 0.1 * noise), y[index])
             optimizer.zero_grad()
@@ -379,7 +385,9 @@ def test_messages_of_settings(make: Callable[[], object], message: str) -> None:
 def test_a_single_device_is_not_for_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vicinal.core.loop.settings.check_device", lambda device: torch.device("cuda:0"))
     assert Hardware(device="cuda", processes=2).found() == "cuda"
-    with pytest.raises(InputError, match="`device` must not be a single one for 2 processes, got 'cuda:1'; give 'cuda'"):
+    with pytest.raises(
+        InputError, match="`device` must not be a single one for 2 processes, got 'cuda:1'; give 'cuda'"
+    ):
         Hardware(device="cuda:1", processes=2).found()
 
 
@@ -434,7 +442,9 @@ def test_a_full_disk(minutes: float, after: int, tmp_path: Path, monkeypatch: py
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("vicinal.core.files.os.fsync", full)
-    with pytest.raises(InputError, match=r"can't be written \(No space left on device\); what was there before is intact"):
+    with pytest.raises(
+        InputError, match=r"can't be written \(No space left on device\); what was there before is intact"
+    ):
         run_loop(Noisy(network()), folder=tmp_path, checkpoint_minutes=minutes, **options)
     monkeypatch.undo()
     found = read_checkpoint(tmp_path / "last.safetensors")
@@ -456,7 +466,11 @@ class Poisoned(Noisy):
         if self.steps <= self.at:
             return loss
         some = next(module.parameters())
-        return loss * {"nan": math.nan, "inf": math.inf}[self.how] if self.how != "gradient" else loss + (0 * some).sum().sqrt()
+        return (
+            loss * {"nan": math.nan, "inf": math.inf}[self.how]
+            if self.how != "gradient"
+            else loss + (0 * some).sum().sqrt()
+        )
 
 
 @pytest.mark.parametrize("how", ["nan", "inf", "gradient"])

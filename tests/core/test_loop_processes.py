@@ -17,7 +17,7 @@ from torch import Tensor
 import vicinal as vc
 from vicinal.core import InputError
 from vicinal.core.files import read_tensors, write_tensors
-from vicinal.core.loop import Batch, Descent, Hardware, LoopResult, read_checkpoint
+from vicinal.core.loop import Descent, Hardware, LoopResult, read_checkpoint
 from vicinal.data.images import ImageSet
 from vicinal.spaces import MMDVAE, PCA
 from vicinal.training.single import ERM, Architecture, train_classifier
@@ -35,10 +35,10 @@ def images() -> ImageSet:
 
 def vicinity(name: str) -> BaseVicinity:
     return {
-        "erm": lambda: vc.Vanilla(),
-        "mixup": lambda: vc.Mixup(),
+        "erm": vc.Vanilla,
+        "mixup": vc.Mixup,
         "varmixup": lambda: VarMixup(PCA(12).fit(images().pixels()), sample=True),
-        "excluding": lambda: vc.MixupExcludingIntrusion(),
+        "excluding": vc.MixupExcludingIntrusion,
     }[name.removesuffix("-accumulated")]()
 
 
@@ -152,7 +152,9 @@ def test_started_by_the_loop(again: Path) -> None:
 def test_the_number_of_processes_must_be_that_of_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(InputError, match=r"`processes` must be the 2 that were started, got 1; give 2, or start the com"):
+    with pytest.raises(
+        InputError, match=r"`processes` must be the 2 that were started, got 1; give 2, or start the com"
+    ):
         train("erm", 1, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -160,7 +162,9 @@ def test_the_number_of_processes_must_be_that_of_torchrun(monkeypatch: pytest.Mo
 def test_an_interactive_session_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    with pytest.raises(InputError, match=r"`processes` can't be 2 in an interactive session.*torchrun --nproc-per-node 2"):
+    with pytest.raises(
+        InputError, match=r"`processes` can't be 2 in an interactive session.*torchrun --nproc-per-node 2"
+    ):
         train("erm", 2, None)
     monkeypatch.delattr(sys, "ps1")
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)

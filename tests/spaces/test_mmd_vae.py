@@ -172,7 +172,7 @@ def test_it_goes_on_from_its_folder(tmp_path: Path) -> None:
     assert (space.trained_on_, space.shape_, space.code_shape_) == ("bumps", (1, 8, 8), (3, 4, 4))
     again = space.fit(x, folder=tmp_path)  # a fitted one, from what is finished
     assert torch.equal(again.encode(x), whole.encode(x))
-    with pytest.raises(InputError, match="another `task.images`"):
+    with pytest.raises(InputError, match=r"another `task\.images`"):
         MMDVAE(**options).fit(1 - x, folder=tmp_path)
     with pytest.raises(InputError, match=r"another `task.space.gamma` \(10.0, here 1\)"):
         MMDVAE(gamma=1, **options).fit(x, folder=tmp_path)
@@ -202,7 +202,11 @@ def test_loading_draws_nothing(tmp_path: Path) -> None:
         ({"variance": 0}, bumps(), r"`variance` must lie in \(0"),
         ({"epsilon": 2}, bumps(), r"`epsilon` must lie in \[0, 1\]"),
         ({"attack_steps": 0}, bumps(), r"`attack_steps` must lie in \[1"),
-        ({"latent": (3, 5, 5)}, bumps(), r"`latent` must be \(channels, rows, columns\).*\(4, 4\).* or \(D,\) for a flat"),
+        (
+            {"latent": (3, 5, 5)},
+            bumps(),
+            r"`latent` must be \(channels, rows, columns\).*\(4, 4\).* or \(D,\) for a flat",
+        ),
         ({"latent": (3, 4)}, bumps(), "`latent` must be"),
         ({"latent": (0, 4, 4)}, bumps(), "`latent` must be .* got .0, 4, 4"),
         ({"latent": ()}, bumps(), "`latent` must be"),

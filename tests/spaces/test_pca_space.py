@@ -13,7 +13,10 @@ from vicinal.vicinity import MixupR, VarMixup
 
 def rows(n: int = 40, d: int = 7) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(n, d, generator=generator, dtype=torch.float64) @ torch.randn(d, d, generator=generator).double() + 2
+    return (
+        torch.randn(n, d, generator=generator, dtype=torch.float64) @ torch.randn(d, d, generator=generator).double()
+        + 2
+    )
 
 
 @pytest.mark.parametrize("components", [1, 3, 7, 0.5, 0.8, 0.95, 0.999])

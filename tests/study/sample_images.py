@@ -179,6 +179,8 @@ def _metrics(dataset: str, method: str, split: float, rng: np.random.Generator) 
         return float(np.clip(value + split + rng.normal(0, spread), 0, 1))
 
     metrics: dict[str, Any] = {"accuracy": near(clean), "log_loss": 0.2 + 3 * ece, "brier": 0.08 + ece, "ece": ece}
+    metrics["log_loss"] -= metrics["accuracy"] - clean
+    metrics["brier"] -= metrics["accuracy"] - clean
     metrics["ece"] = abs(ece + rng.normal(0, 0.003))
     robust = 0.1 if method in ("at", "trades", "iat") else 0.0
     parts = {}

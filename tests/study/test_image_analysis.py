@@ -83,7 +83,9 @@ def test_differences_are_paired_t_intervals(study: Any, summary: dict[str, Any])
 
 
 def test_equal_numbers_are_no_clear_difference() -> None:
-    frame = pd.DataFrame({"dataset": "d", "status": "done", "method": ["mixup"] * 3 + ["mine"] * 3, "trial": [0, 1, 2] * 2})
+    frame = pd.DataFrame(
+        {"dataset": "d", "status": "done", "method": ["mixup"] * 3 + ["mine"] * 3, "trial": [0, 1, 2] * 2}
+    )
     frame["accuracy"] = [0.5, 0.6, 0.7] * 2
     frame["accuracy_trials"] = [[value] for value in frame["accuracy"]]
     told = {"datasets": ["d"], "methods": ["mixup", "mine"], "subject": "mine"}
@@ -215,9 +217,9 @@ def test_mixed_verdicts_are_told_apart() -> None:
         "Mixup + VarMixup keeps clearly more corrupted images right than Mixup on CIFAR-10 and keeps clearly fewer corrupted"
         " images right than Mixup on Fashion-MNIST; no clear difference on CIFAR-100."
     )
-    frame.loc[frame["method"] == "mixup+varmixup", "corruption_accuracy"] = (
-        frame.loc[frame["method"] == "mixup", "corruption_accuracy"].to_numpy()
-    )
+    frame.loc[frame["method"] == "mixup+varmixup", "corruption_accuracy"] = frame.loc[
+        frame["method"] == "mixup", "corruption_accuracy"
+    ].to_numpy()
     assert analyse_images(frame, told)["headline"]["claim"] == (
         "No clear difference between Mixup + VarMixup and Mixup in accuracy on corrupted images on all 3 data sets."
     )
@@ -261,7 +263,9 @@ def test_what_is_missing_or_twice_there_is_an_error(study: Any) -> None:
     frame, told = study
     with pytest.raises(InputError, match="`study` must have the part 'methods' with at least one name, got None"):
         analyse_images(frame, {"datasets": ["cifar-10"]})
-    with pytest.raises(InputError, match="one record for each data set, method and trial, got two of 'cifar-10' with 'erm'"):
+    with pytest.raises(
+        InputError, match="one record for each data set, method and trial, got two of 'cifar-10' with 'erm'"
+    ):
         analyse_images(pd.concat([frame, frame.head(1)]), told)
 
 
@@ -300,4 +304,7 @@ def test_from_a_store_to_the_summary(sealed: bool, tmp_path: Path) -> None:
     assert scores(found, "cifar-10")["accuracy"]["mixup"]["mean"] == pytest.approx(0.75 + 0.01 + 0.005 / 3)
     assert scores(found, "cifar-10")["ece"]["mixup"] == {"mean": 0.1, "std": None, "trials": 1}
     assert [row["method"] for row in found["samples"]] == ["erm", "mixup"]
-    assert next(r for r in found["differences"] if r["metric"] == "accuracy" and r["method"] == "mixup")["verdict"] == "better"
+    assert (
+        next(r for r in found["differences"] if r["metric"] == "accuracy" and r["method"] == "mixup")["verdict"]
+        == "better"
+    )

@@ -12,6 +12,7 @@ from vicinal.core import generator_at
 from vicinal.densities import KDE, KNN, Gaussian
 from vicinal.mixing import DifferentClass
 from vicinal.networks import MLP
+from vicinal.spaces import PCA
 from vicinal.training import (
     AdaMixup,
     Group,
@@ -23,6 +24,7 @@ from vicinal.training import (
     fit_stack,
 )
 from vicinal.training.batches import Source
+from vicinal.vicinity import InSpace, MixupR, VarMixup
 
 
 def group_of(n: int, k: int, address: dict[str, int], weight: bool = False, d: int = 3) -> Group:
@@ -54,7 +56,8 @@ def train_alone(
     descent = kind[optimizer.name](network.parameters())
     schedule = torch.optim.lr_scheduler.MultiStepLR(descent, list(optimizer.milestones), optimizer.decay)
     vicinity = setting.vicinity
-    source = Source(group, vicinity, {"own": vicinity.labeler or vc.labeling.LinearLabels()}, batch_size)
+    inner = vicinity.vicinity if isinstance(vicinity, InSpace) else vicinity
+    source = Source(group, vicinity, {"own": inner.labeler or vc.labeling.LinearLabels()}, batch_size)
     seen = 0
     for block in source.blocks(epochs):
         for x, y, weight in zip(block.x, block.targets["own"], block.weight, strict=True):
@@ -80,6 +83,7 @@ VICINITIES = {
     "excluding": vc.MixupExcludingIntrusion(),
     "logistic": vc.LogisticMixup(),
     "different": vc.Vicinity(pairing=DifferentClass()),
+    "varmixup": VarMixup(PCA(2), per="sample"),
 }
 
 
@@ -140,6 +144,44 @@ def test_a_replica_that_diverges_has_no_score_and_leaves_the_others_alone():
     assert np.isnan(fit.log_loss[0, 0]).all()
     assert np.isnan(fit.accuracy[0, 0]).all()
     assert np.isfinite(fit.log_loss[0, 1]).all()
+
+
+def test_a_rotation_trains_as_mixup_does():
+    """A full-rank PCA is no more than other coordinates: also for normal densities, which turn with them."""
+    groups = [group_of(n, 3, {"trial": t}) for t, n in enumerate((20, 33))]
+    pairs = [
+        (vc.Mixup(0.4), VarMixup(PCA(3), 0.4)),
+        (vc.Mixup(0.4, per="sample"), MixupR(PCA(3), 0.4, per="sample")),
+        (vc.GenLabel(Gaussian(), gamma=0.6), VarMixup(PCA(3), density=Gaussian(), gamma=0.6)),
+        (vc.OneOf(vc.Mixup(), vc.Vanilla()), InSpace(PCA(3), vc.OneOf(vc.Mixup(), vc.Vanilla()))),
+    ]
+    settings = [Setting(vicinity, 0.03) for pair in pairs for vicinity in pair]
+    fit = fit_stack(groups, settings, hidden=(6,), batch_size=16, epochs=5)
+    for g, r in product(range(2), range(len(pairs))):
+        plain, turned = fit.network(g, 2 * r), fit.network(g, 2 * r + 1)
+        for a, b in zip(plain.parameters(), turned.parameters(), strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-6, atol=1e-8, msg=str(pairs[r][1]))
+
+
+def test_spaces_and_noise_are_told_apart():
+    """Settings that differ only in a trained space, or in the decoder's noise, share no batches."""
+    group = group_of(40, 3, {"trial": 0})
+    first, second = PCA(1).fit(group.x), PCA(1).fit(group.x.square())
+    vicinities = [
+        VarMixup(first),
+        VarMixup(second),
+        MixupR(first),
+        MixupR(second),
+        VarMixup(first, sample=True),
+        InSpace(first, vc.OneOf(vc.Mixup(), vc.GenLabel()), sample=True),
+    ]
+    together = fit_stack([group], [Setting(vicinity) for vicinity in vicinities], batch_size=8, epochs=3)
+    weights = [together.network(0, r).layers[0].weight for r in range(len(vicinities))]
+    for r, vicinity in enumerate(vicinities):
+        alone = fit_stack([group], [Setting(vicinity)], batch_size=8, epochs=3).network(0, 0).layers[0].weight
+        torch.testing.assert_close(weights[r], alone, rtol=1e-9, atol=1e-11)
+    for a, b in ((0, 1), (2, 3), (0, 4)):
+        assert not torch.allclose(weights[a], weights[b])
 
 
 def test_epochs_of_others_change_nothing():
@@ -268,6 +310,11 @@ def test_latent_fine_tunes_only_the_head_and_improves_its_fit():
         ),
         ({"settings": [Setting(vc.Vanilla(), objective=AdaMixup(activation="tanh"))]}, "`activation` must be one of"),
         ({"settings": [Setting(vc.Vanilla(), objective=ManifoldMixup(0.0))]}, "`alpha` must lie in"),
+        (
+            {"settings": [Setting(vc.OneOf(vc.Mixup(), VarMixup(PCA(2))))]},
+            "a choice among spaces draws one batch at a time, so it can't train in a stack",
+        ),
+        ({"settings": [Setting(VarMixup(PCA(2)), latent=Latent())], "hidden": (4,)}, "`latent` must mix the rows them"),
     ],
 )
 def test_errors(arguments, message):

@@ -193,14 +193,15 @@ class _VAETask(Task):
     """Eq. 7, 6 or 10 as a task of the loop."""
 
     def __init__(self, space: MMDVAE, module: ConvolutionalAutoencoder, x: Tensor) -> None:
-        self.space, self.module, self.rows, self.latent, self.x = space, module, len(x), module.latent, x
+        self.space, self.rows, self.latent, self.x = space, len(x), module.latent, x
+        self.module: ConvolutionalAutoencoder = module
         self.least = 2 if space.divergence == "mmd" else 1  # the MMD is over pairs
         self.scored = torch.linspace(0, len(x) - 1, min(len(x), SCORED)).long()
 
     def identity(self) -> Mapping[str, Any]:
         # A training may go on on another device.
         parameters = {name: value for name, value in self.space.get_params().items() if name != "device"}
-        digest = hashlib.blake2b(self.x.cpu().contiguous().numpy(), digest_size=16)
+        digest = hashlib.blake2b(self.x.cpu().numpy().tobytes(), digest_size=16)
         return {"space": parameters, "shape": list(self.x.shape), "images": digest.hexdigest()}
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
@@ -231,7 +232,8 @@ class _VAETask(Task):
             distance = kl_to_standard_normal(mean, log_variance)
         else:
             distance = maximum_mean_discrepancy(z, prior, space.bandwidths)
-        return error / (2 * space.variance) + space.gamma * distance
+        loss: Tensor = error / (2 * space.variance) + space.gamma * distance
+        return loss
 
     def _worst(self, x: Tensor, noise: Tensor, prior: Tensor, start: Tensor) -> Tensor:
         """Return x* of Eq. 10: projected gradient ascent on the loss itself, from a random start."""

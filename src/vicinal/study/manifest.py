@@ -10,7 +10,7 @@ from vicinal.core.checks import InputError
 
 __all__ = ["join_manifests"]
 
-IDENTITY = ("suite", "protocol", "network", "trials", "seed", "options", "attack")
+IDENTITY = ("kind", "suite", "protocol", "network", "trials", "seed", "options", "attack")
 """What makes a study another one: records that differ in these stand in no common table."""
 
 
@@ -40,7 +40,9 @@ def join_manifests(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, 
             )
     parts = ("datasets", "methods", "notes")
     joined = dict(new) | {key: _together(old.get(key) or [], new.get(key) or []) for key in parts}
-    planned = {tuple(row[1:]): row for row in (*(old.get("planned") or []), *(new.get("planned") or []))}
+    # A study of images has a record for every trial, told apart by its key alone.
+    first = 0 if new.get("kind") == "images" else 1
+    planned = {tuple(row[first:]): row for row in (*(old.get("planned") or []), *(new.get("planned") or []))}
     missing = {entry["id"]: entry for entry in (*(old.get("missing") or []), *(new.get("missing") or []))}
     return joined | {
         "planned": list(planned.values()),

@@ -77,7 +77,9 @@ class Source:
         if isinstance(self.codes, tuple):
             raise InputError("a choice among spaces draws one batch at a time, so it can't train in a stack.")
         if group.encode is not None and self.codes is not group.x:
-            raise InputError("`latent` must mix the rows themselves, got a vicinity in a space; take one without a space.")
+            raise InputError(
+                "`latent` must mix the rows themselves, got a vicinity in a space; take one without a space."
+            )
         self.seen = self.codes if group.encode is None else group.encode(group.x)
         self.labelers = {
             key: clone(labeler).fit(self.seen, group.y, group.n_classes, group.weight)

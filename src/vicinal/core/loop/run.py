@@ -406,7 +406,7 @@ def _check_processes(processes: int) -> None:
         )
     # Fabric starts the running command again, which needs to be one.
     again = sys.modules["__main__"].__spec__ is not None or os.path.isfile(sys.argv[0])
-    if processes > 1 and started == 1 and (hasattr(sys, "ps1") or not again):
+    if processes > 1 and started == 1 and ("ps1" in vars(sys) or not again):
         raise InputError(
             f"`processes` can't be {processes} in an interactive session, which can't be started again; put it into a script,"
             f" and run that, or torchrun --nproc-per-node {processes} with it."

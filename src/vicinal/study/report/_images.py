@@ -29,8 +29,8 @@ def images_page(summary: Mapping[str, Any]) -> str:
     summary = clean(dict(summary))
     slots, metrics, parts = image_slots(summary["methods"]), metrics_of(summary), {*summary["parts"]}
     datasets = {data["id"]: data for data in summary["datasets"]}
-    if "transfer" in parts or "corruptions" in parts:
-        parts |= {"table"} & {*summary["parts"]} or ({"table"} if "transfer" in parts else set())
+    if "transfer" in parts:  # the same table, of spaces that learnt from other images
+        parts.add("table")
     figures: dict[str, Any] = {}
 
     def add(name: str, figure: dict[str, Any] | None, alt: str) -> str | None:
@@ -38,15 +38,21 @@ def images_page(summary: Mapping[str, Any]) -> str:
             figures[name] = figure | {"alt": alt}
         return name if figure is not None else None
 
-    def by_dataset(kind: str, draw: Any, alt: str) -> list[tuple[str, str]]:
+    def by_dataset(part: str, kind: str, draw: Any, alt: str) -> list[tuple[str, str]]:
+        if part not in parts:  # a figure without its place would stop the page's script
+            return []
         made = [
             (data["name"], add(f"{kind}-{i}", draw(data), f"{alt}, {data['name']}."))
             for i, data in enumerate(summary["datasets"])
         ]
         return [(name, figure) for name, figure in made if figure]
 
-    severity = by_dataset("severity", lambda data: _severity(summary, data, slots), "Accuracy by severity")
-    linearity = by_dataset("linearity", lambda data: _linearity(summary, data, slots), "Local linear error by radius")
+    severity = by_dataset(
+        "corruptions", "severity", lambda data: _severity(summary, data, slots), "Accuracy by severity"
+    )
+    linearity = by_dataset(
+        "linearity", "linearity", lambda data: _linearity(summary, data, slots), "Local linear error by radius"
+    )
     forests = [
         (data["name"], shown)
         for i, data in enumerate(summary["datasets"])
@@ -63,11 +69,11 @@ def images_page(summary: Mapping[str, Any]) -> str:
         names=summary["names"],
         main_tables=main_tables(summary, metrics) if "table" in parts else [],
         heats=heat_maps(summary) if "corruptions" in parts else [],
-        severity=severity if "corruptions" in parts else [],
+        severity=severity,
         forests=forests,
         differences=_differences(summary, metrics, parts),
         calibration=bar_tables(summary, ("ece", "corruption_ece"), metrics) if "calibration" in parts else None,
-        linearity=linearity if "linearity" in parts else [],
+        linearity=linearity,
         distance=bar_tables(summary, ("fid", "kid"), metrics) if "distance" in parts else None,
         features=list(dict.fromkeys(data["features"] for data in datasets.values() if data["features"])),
         samples=_samples(summary) if "samples" in parts else [],

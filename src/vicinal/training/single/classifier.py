@@ -23,7 +23,7 @@ from vicinal.training.single.base import NetworkObjective
 from vicinal.training.single.erm import ERM
 from vicinal.vicinity import BaseVicinity, Codes, Vanilla, share_out
 
-__all__ = ["Architecture", "mixed_images", "ready_for", "read_classifier", "train_classifier"]
+__all__ = ["Architecture", "mixed_images", "read_classifier", "ready_for", "train_classifier"]
 
 CHUNK = 1024
 """Images whose codes are computed at once."""
@@ -241,7 +241,9 @@ def mixed_images(vicinity: BaseVicinity, images: ImageSet, count: int, generator
     Returns:
         (count, C, H, W) pixels.
     """
-    order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(-(-count // len(images)))])[:count]
+    order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(-(-count // len(images)))])[
+        :count
+    ]
     found = []
     for index in order.split(128):
         rows = nn.functional.one_hot(images.y[index], len(images.classes)).float()
