@@ -25,7 +25,9 @@ def main() -> None:
     """Print seconds a step and ratios to plain training."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="resnet-18")
-    parser.add_argument("--methods", default="mixup,mixup-r,cutmix,manifold-mixup,varmixup,mixup+varmixup,varmixup-sampled")
+    parser.add_argument(
+        "--methods", default="mixup,mixup-r,cutmix,manifold-mixup,varmixup,mixup+varmixup,varmixup-sampled"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--shape", default="3,32,32")
     asked = parser.parse_args()

@@ -1,4 +1,4 @@
-from . import densities, labeling, mixing
+from . import densities, labeling, mixing, spaces
 from .core import MixedBatch, load, save
 from .vicinity import (
     CutMix,
@@ -6,8 +6,10 @@ from .vicinity import (
     LogisticMixup,
     Mixup,
     MixupExcludingIntrusion,
+    MixupR,
     OneOf,
     Vanilla,
+    VarMixup,
     Vicinity,
     intrusion_rate,
 )
@@ -21,8 +23,10 @@ __all__ = [
     "MixedBatch",
     "Mixup",
     "MixupExcludingIntrusion",
+    "MixupR",
     "OneOf",
     "Vanilla",
+    "VarMixup",
     "Vicinity",
     "densities",
     "intrusion_rate",
@@ -30,4 +34,5 @@ __all__ = [
     "load",
     "mixing",
     "save",
+    "spaces",
 ]

@@ -10,15 +10,28 @@ from pathlib import Path
 
 import pytest
 from safetensors import safe_open
-from small_images import write_images
 
+from small_images import write_images
 from vicinal.cli import main
 from vicinal.core.loop import read_checkpoint
 
-QUICK = (
-    "--network small-resnet --batch-size 16 --no-augment --set linearity=[] --set severities=[1] --set"
-    ' corruptions=["contrast"] --set vae={width=8,latent=[4,4,4]} --vae-epochs 1'
-).split()
+QUICK = [
+    "--network",
+    "small-resnet",
+    "--batch-size",
+    "16",
+    "--no-augment",
+    "--set",
+    "linearity=[]",
+    "--set",
+    "severities=[1]",
+    "--set",
+    'corruptions=["contrast"]',
+    "--set",
+    "vae={width=8,latent=[4,4,4]}",
+    "--vae-epochs",
+    "1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +88,19 @@ def test_a_training_that_is_killed_goes_on_to_the_same_numbers(data: Path, tmp_p
 @pytest.mark.slow
 def test_a_space_is_trained_shown_and_used(data: Path, tmp_path: Path) -> None:
     status, text = _said(
-        "vae", "train", "--data", data, "--epochs", 2, "--width", 8, "--latent", "4,4,4", "--out", "s.safetensors", cwd=tmp_path
+        "vae",
+        "train",
+        "--data",
+        data,
+        "--epochs",
+        2,
+        "--width",
+        8,
+        "--latent",
+        "4,4,4",
+        "--out",
+        "s.safetensors",
+        cwd=tmp_path,
     )
     assert status == 0, text
     assert "squared error" in text

@@ -4,6 +4,9 @@ import errno
 import os
 import resource
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +85,31 @@ def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
     for name, value in tensors.items():
         assert found[name].dtype == value.dtype
         assert torch.equal(found[name], value.detach()), name
+
+
+@pytest.mark.slow
+def test_reading_while_another_process_writes(tmp_path: Path) -> None:
+    """A checkpoint is read whole, the older or the newer one, never the weights of one under the names of the other."""
+    path = tmp_path / "a.safetensors"
+    script = f"""
+import itertools, torch
+from vicinal.core import files
+files.os.fsync = lambda descriptor: None
+for i in itertools.count():
+    value = torch.full((5 + i % 7,), float(i))
+    files.write_tensors({str(path)!r}, {{"a": value, "b": value[:3]}}, {{"i": i, "pad": "x" * (i % 50)}})
+"""
+    writer = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        while not path.exists():
+            time.sleep(0.01)
+        for _ in range(5000):
+            tensors, plain = read_tensors(path)
+            assert all(bool((value == plain["i"]).all()) for value in tensors.values())
+    finally:
+        writer.kill()
+        writer.wait()
+    assert plain["i"] > 100
 
 
 def test_what_is_no_json(tmp_path: Path) -> None:

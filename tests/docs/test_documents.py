@@ -13,17 +13,22 @@ from vicinal.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = (
+    "core.loop",
     "data",
+    "data.images",
     "densities",
+    "spaces",
     "mixing",
     "labeling",
     "vicinity",
     "training",
+    "training.single",
     "estimators",
     "evaluation",
     "networks",
     "testing",
     "evaluation.attacks",
+    "study.images",
     "study.suite",
     "study.plan",
     "study.runner",
@@ -34,7 +39,7 @@ ROOMS = (
     "study.export",
     "study.report",
 )
-CONSOLES = ("README.md", "docs/studies.md")
+CONSOLES = ("README.md", "docs/studies.md", "docs/images.md")
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -66,11 +71,13 @@ def test_console_lines_name_real_commands_and_options():
             assert re.search(rf"^{words[0]}:", makefile, flags=re.MULTILINE)
         elif program == "vicinal":
             found = command.commands[words[0]]
-            found = found.commands[words[1]] if words[0] == "study" else found
+            found = found.commands[words[1]] if words[0] in ("study", "vae") else found
             assert {w for w in words if w.startswith("--")} <= {name for p in found.params for name in p.opts}
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/reference.md", "docs/studies.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "docs/reference.md", "docs/studies.md", "docs/images.md"]
+)
 def test_links_lead_to_files(document):
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / document).read_text()):
         assert (ROOT / document).parent.joinpath(target).exists(), target
@@ -110,6 +117,8 @@ def test_the_reference_lists_what_there_is():
 ABSTRACT = {"Attack", "BaseVicinity", "Density", "Filter", "Labeler", "Mixer", "Pairing", "Ratio"}
 RECORDS = {
     *("MixedBatch", "Fit", "LatentFit", "Group", "Setting", "Progress", "Optimizer", "PairedDifference", "Table"),
+    *("Batch", "Checkpoint", "LoopOptions", "LoopProgress", "LoopResult", "DivergedError"),
+    *("Evaluated", "ImageMethod", "ImageUnit", "Quality", "Trained"),
     *("Finding", "Target", "Suite", "Plan", "Unit", "Record", "NewerSchemaError", "Entry", "MergeReport", "Tally"),
 }
 
@@ -128,7 +137,11 @@ def test_every_public_callable_has_an_example(path, name, value):
 
 @pytest.mark.parametrize(
     ("path", "name", "value"),
-    [p for p in public() if callable(p[2]) and p[1] not in ("Record", "NewerSchemaError")],
+    [
+        p
+        for p in public()
+        if callable(p[2]) and p[1] not in ("Record", "NewerSchemaError", "DivergedError", "LoopOptions")
+    ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_documented_defaults_are_the_signatures(path, name, value):

@@ -145,7 +145,8 @@ def train_command(
         seed,
         tell=lambda what: _say(console, f"testing: {what}"),
     )
-    ours = Evaluated(problem.name, method, protocol.network, metrics, facts)
+    seconds = trained.result.seconds, trained.space_seconds
+    ours = Evaluated(problem.name, method, protocol.network, metrics, facts, *seconds)
     _report([ours], f"{method} on {problem.name}", folder / "report.html")
 
 
@@ -323,7 +324,8 @@ def _report(found: Any, title: str, path: Path) -> None:
     from vicinal.study.images import summarize_images  # noqa: PLC0415
     from vicinal.study.report import write_study_report  # noqa: PLC0415
 
-    scores_table({one.method: one.metrics for one in found}, Console(highlight=False))
+    rows = {one.method: {**one.metrics, "seconds": one.seconds, "space_seconds": one.space_seconds} for one in found}
+    scores_table(rows, Console(highlight=False))
     summary = summarize_images(found, title, shlex.join(["vicinal", *sys.argv[1:]]))
     typer.echo(f"report: {write_study_report(summary, path)}")
 

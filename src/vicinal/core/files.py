@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from vicinal.core.checks import InputError
@@ -76,10 +76,12 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ([1.0, 1.0], {'epoch': 3})
     """
     try:
-        with safe_open(str(path), framework="pt") as file:
-            text = (file.metadata() or {}).get("vicinal", "{}")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(text)  # noqa: SIM118 - no dict
+        # At once: `safe_open` opens a file twice, which in between may have become another.
+        data = Path(path).read_bytes()
+        tensors = load(data)
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}.") from error
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a safetensors file, or it is torn ({error}); save it again.") from error
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return tensors, json.loads(header.get("__metadata__", {}).get("vicinal", "{}"))

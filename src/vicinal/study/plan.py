@@ -29,7 +29,13 @@ __all__ = ["Plan", "Unit", "Work", "make_plan", "protocol_for"]
 
 
 class Work(typing.Protocol):
-    """What a plan's units have in common, whatever they train."""
+    """What a plan's units have in common, whatever they train.
+
+    Examples:
+        Of any plan::
+
+            sum(unit.cost for unit in plan.units)
+    """
 
     @property
     def axes(self) -> tuple[Axes, ...]:

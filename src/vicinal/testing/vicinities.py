@@ -20,7 +20,8 @@ from vicinal.testing.components import (
     label_rows,
     table,
 )
-from vicinal.vicinity import BaseVicinity, Codes, Filter, Vicinity
+from vicinal.vicinity import BaseVicinity, Filter, Vicinity
+from vicinal.vicinity.base import Codes
 
 __all__ = ["check_vicinity"]
 

@@ -1,6 +1,6 @@
 """Vicinities: pairing + ratio + mixer + labeler + filter, and the named ones."""
 
-from vicinal.vicinity.base import BaseVicinity, Codes, share_out
+from vicinal.vicinity.base import BaseVicinity
 from vicinal.vicinity.choice import Choice
 from vicinal.vicinity.filters import Filter, ManifoldIntrusion, intrusion_rate, intrusions
 from vicinal.vicinity.in_space import InSpace
@@ -20,7 +20,6 @@ from vicinal.vicinity.vicinity import Vicinity
 __all__ = [
     "BaseVicinity",
     "Choice",
-    "Codes",
     "CutMix",
     "Filter",
     "GenLabel",
@@ -36,5 +35,4 @@ __all__ = [
     "Vicinity",
     "intrusion_rate",
     "intrusions",
-    "share_out",
 ]

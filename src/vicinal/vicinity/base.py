@@ -180,5 +180,10 @@ class BaseVicinity(Component):
 
 
 def share_out(weight: Tensor) -> Tensor:
-    """Return what label rows are multiplied with (B, 1), so that a mean over all rows is one over those of weight 1."""
+    """Return what label rows are multiplied with (B, 1), so that a mean over all rows is one over those of weight 1.
+
+    Examples:
+        >>> share_out(torch.tensor([1.0, 0.0, 1.0, 0.0])).flatten().tolist()
+        [2.0, 0.0, 2.0, 0.0]
+    """
     return (weight * (weight.numel() / weight.sum().clamp(min=1)))[:, None]

@@ -82,6 +82,11 @@ def check_fits(module: nn.Module, weights: Mapping[str, Tensor], path: str | Pat
 
     Raises:
         InputError: names the first tensor that is missing, left over or of another shape.
+
+    Examples:
+        >>> check_fits(nn.Linear(2, 1), {"weight": nn.Linear(3, 1).weight}, "a.safetensors")
+        Traceback (most recent call last):
+        vicinal.core.checks.InputError: a.safetensors holds another network: `weight` is (1, 3) there, and here (1, 2); give ...
     """
     own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     theirs = {name: tuple(value.shape) for name, value in weights.items()}

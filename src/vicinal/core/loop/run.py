@@ -6,8 +6,6 @@ never stopped, and there is no state of randomness to keep.
 
 import json
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +19,7 @@ from vicinal.core.checks import InputError, check_number
 from vicinal.core.extras import require
 from vicinal.core.files import write_whole
 from vicinal.core.loop.checkpoint import Checkpoint, check_fits, read_checkpoint
-from vicinal.core.loop.settings import Descent, Hardware
+from vicinal.core.loop.settings import Descent, Hardware, check_processes
 from vicinal.core.loop.task import Batch, Task
 from vicinal.core.randomness import generator_at, seed_at
 
@@ -129,6 +127,11 @@ def run_loop(
         InputError: the folder holds another training, the disk is full, or processes can't be started.
         DivergedError: the loss or a weight became NaN or infinite; the last checkpoint is from before.
         ImportError: lightning-fabric is not installed; the message holds the pip command.
+
+    Examples:
+        See `Task`; with checkpoints, one that was stopped goes on where it was::
+
+            run_loop(task, epochs=100, folder="runs/mine", tell=lambda p: print(p.step, p.loss))
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
         check_number(name, value, 1, whole=True)
@@ -155,7 +158,7 @@ class _Run:
         self.task, self.epochs, self.descent, self.seed, self.keep = task, epochs, descent, seed, keep
         self.batch_size, self.parts = batch_size, accumulate
         device = torch.device(hardware.found())
-        _check_processes(hardware.processes)
+        check_processes(hardware.processes)
         fabric = require("lightning_fabric", "images")
         self.fabric = fabric.Fabric(
             accelerator={"cpu": "cpu", "cuda": "cuda", "mps": "mps"}.get(device.type, "auto"),
@@ -390,27 +393,6 @@ def _difference(there: Any, here: Any, name: str = "") -> tuple[str, Any, Any] |
         if found := _difference(there.get(key), here.get(key), f"{name}.{key}".removeprefix(".")):
             return found
     return None
-
-
-def _check_processes(processes: int) -> None:
-    """Raise where processes were started, but not so many, or where the loop can't start them.
-
-    Raises:
-        InputError: says how to start them.
-    """
-    started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
-    if started not in (1, processes):
-        raise InputError(
-            f"`processes` must be the {started} that were started, got {processes}; give {started}, or start the command"
-            f" with torchrun --nproc-per-node {processes}."
-        )
-    # Fabric starts the running command again, which needs to be one.
-    again = sys.modules["__main__"].__spec__ is not None or os.path.isfile(sys.argv[0])
-    if processes > 1 and started == 1 and ("ps1" in vars(sys) or not again):
-        raise InputError(
-            f"`processes` can't be {processes} in an interactive session, which can't be started again; put it into a script,"
-            f" and run that, or torchrun --nproc-per-node {processes} with it."
-        )
 
 
 def _with_numbers(state: Mapping[str, Any]) -> dict[str, Any]:

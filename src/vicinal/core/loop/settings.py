@@ -1,6 +1,8 @@
 """How parameters move, and what the loop runs on."""
 
 import math
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,7 +12,7 @@ from torch import nn
 from vicinal.core.checks import InputError, check_in, check_number
 from vicinal.core.tensors import check_device
 
-__all__ = ["Descent", "Hardware"]
+__all__ = ["Descent", "Hardware", "check_processes"]
 
 SCHEDULES = ("constant", "cosine", "multistep")
 
@@ -119,3 +121,24 @@ class Hardware:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def check_processes(processes: int) -> None:
+    """Raise where processes were started, but not so many, or where the loop can't start them.
+
+    Raises:
+        InputError: says how to start them.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+    if started not in (1, processes):
+        raise InputError(
+            f"`processes` must be the {started} that were started, got {processes}; give {started}, or start the command"
+            f" with torchrun --nproc-per-node {processes}."
+        )
+    # Fabric starts the running command again, which needs to be one.
+    again = sys.modules["__main__"].__spec__ is not None or os.path.isfile(sys.argv[0])
+    if processes > 1 and started == 1 and ("ps1" in vars(sys) or not again):
+        raise InputError(
+            f"`processes` can't be {processes} in an interactive session, which can't be started again; put it into a script,"
+            f" and run that, or torchrun --nproc-per-node {processes} with it."
+        )

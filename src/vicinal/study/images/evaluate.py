@@ -70,6 +70,12 @@ def corrupted_images(
         folder: of image files; None for the usual one.
         workers: processes; None for as many as there are cores.
         tell: called with images done and images in all.
+
+    Examples:
+        As `vicinal train` tests a classifier::
+
+            corrupted = corrupted_images(problem, ImageProtocol(test_images=2000))
+            corruption_accuracy(trained.classifier, corrupted).mean
     """
     count = protocol.test_images
     published = image_folder(folder) / PUBLISHED.get(problem.name, "-")
@@ -103,6 +109,11 @@ def evaluate_classifier(
         'accuracy', 'log_loss', 'brier' and 'ece' of the clean images; with corrupted ones 'corruption_accuracy' and
         'corruption_ece', means over corruptions and severities, 'corruption_accuracy_NAME' and 'severity_accuracy_S'; and
         'linearity_K' in nats for every epsilon of K / 255 (VarMixup, Eq. 12).
+
+    Examples:
+        With the test images corrupted here::
+
+            evaluate_classifier(trained.classifier, problem.test, corrupted_images(problem, protocol), protocol)
     """
     told = tell or (lambda what: None)
     told("clean images")
@@ -153,9 +164,14 @@ def evaluate_training(
 
     Returns:
         A record's metrics and facts.
+
+    Examples:
+        After `train_method`::
+
+            judge = train_judge(problem.train)
+            metrics, facts = evaluate_training(method, trained, problem.train, problem, None, protocol, judge)
     """
     metrics = evaluate_classifier(trained.classifier, problem.test, corrupted, protocol, seed, tell)
-    metrics |= {"train_seconds": trained.result.seconds, "space_seconds": trained.space_seconds}
     facts = {
         "rows": len(images),
         "test_rows": len(problem.test),
@@ -195,6 +211,11 @@ def evaluate_samples(
 
     Returns:
         'fid' and 'kid', and which features they are in.
+
+    Examples:
+        Of a fitted vicinity::
+
+            evaluate_samples(ready_for(Mixup(), images), images, ImageProtocol(distance_images=2000), train_judge(images))
     """
     count = min(protocol.distance_images, len(images))
     if not count:
@@ -206,7 +227,13 @@ def evaluate_samples(
 
 
 def sample_grid(vicinity: BaseVicinity, images: ImageSet, seed: int = 0) -> str:
-    """Return a grid of mixed images as a PNG in a data URI (VarMixup, Figure 5)."""
+    """Return a grid of mixed images as a PNG in a data URI (VarMixup, Figure 5).
+
+    Examples:
+        For a page::
+
+            f'<img src="{sample_grid(ready_for(Mixup(), images), images)}">'
+    """
     rows, columns = GRID
     mixed = mixed_images(vicinity, images, rows * columns, generator_at(seed=seed, purpose="samples"))
     return "data:image/png;base64," + base64.b64encode(_png(mixed, columns)).decode()
@@ -219,6 +246,11 @@ def space_picture(space: Space, images: ImageSet, columns: int = 16) -> bytes:
         space: fitted.
         images: some that it has not seen.
         columns: how many of them.
+
+    Examples:
+        To a file::
+
+            Path("space.png").write_bytes(space_picture(space, problem.test))
     """
     x = images.first(min(columns, len(images))).pixels()
     z = space.encode(x)

@@ -77,6 +77,14 @@ def make_image_plan(
 
     Raises:
         InputError: no data set is to be had; an unknown method or entry.
+
+    Examples:
+        From a suite's name to a report::
+
+            plan = make_image_plan(read_suite("varmixup/fashion"), Path("work"))
+            with local_cluster(workers=2) as client:
+                run_plan(plan, store := Store("studies/fashion"), client, work=run_image_unit)
+            write_study_report(summary_of(store), "report.html")
     """
     given = {**suite.images, **(options or {})}
     protocol = read_image_protocol(given)

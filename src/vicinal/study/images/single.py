@@ -30,6 +30,7 @@ class Evaluated:
 
     Attributes:
         dataset, method, network: names. metrics: by name. facts: as a study's record has them.
+        seconds: of its training. space_seconds: of the training of its space.
     """
 
     dataset: str
@@ -37,6 +38,8 @@ class Evaluated:
     network: str
     metrics: Mapping[str, float]
     facts: Mapping[str, Any]
+    seconds: float
+    space_seconds: float = 0.0
 
 
 def evaluate_checkpoints(
@@ -64,6 +67,12 @@ def evaluate_checkpoints(
 
     Raises:
         InputError: a file that is no classifier, or one of other images.
+
+    Examples:
+        Two trainings side by side::
+
+            found = evaluate_checkpoints([Path("runs/a"), Path("runs/b")], problem, None, ImageProtocol())
+            write_study_report(summarize_images(found, "a and b"), "report.html")
     """
     found = []
     for path in paths:
@@ -92,8 +101,7 @@ def evaluate_checkpoints(
             "epochs": about["epoch"],
             "device": device,
         }
-        scores["train_seconds"] = about["seconds"]
-        found.append(Evaluated(problem.name, name, architecture.network, scores, facts))
+        found.append(Evaluated(problem.name, name, architecture.network, scores, facts, about["seconds"]))
     return found
 
 
@@ -107,6 +115,11 @@ def summarize_images(
         title: at the head of the report.
         command: what the user typed.
         remarks: sentences to show.
+
+    Examples:
+        See `evaluate_checkpoints`::
+
+            summarize_images(found, "a and b")["headline"]
     """
     seen: Counter[tuple[str, str]] = Counter()
     records: list[Record] = []
@@ -115,7 +128,8 @@ def summarize_images(
         seen[one.dataset, one.method] += 1
         axes = Axes(one.dataset, one.method, "images", one.network, 1, options={"trial": trial})
         metrics = {name: [value] for name, value in one.metrics.items()}
-        records.append(make_record(axes, metrics, facts=one.facts, run={"seconds": one.metrics.get("train_seconds")}))
+        run = {"seconds": one.seconds, "train_seconds": one.seconds, "space_seconds": one.space_seconds}
+        records.append(make_record(axes, metrics, facts=one.facts, run=run))
     study = {
         "kind": "images",
         "title": title,

@@ -3,6 +3,7 @@
 Both leave checkpoints, so a training that is killed goes on where it was; a space is trained once for all methods that need it.
 """
 
+import contextlib
 import hashlib
 import shutil
 import warnings
@@ -104,6 +105,13 @@ def train_method(
 
     Raises:
         InputError, DivergedError: as `train_classifier`, and no space, or one of images of another shape.
+
+    Examples:
+        Mixup on Fashion-MNIST::
+
+            problem = read_images("fashion-mnist")
+            trained = train_method(IMAGE_METHODS["mixup"], problem.train, ImageProtocol(network="small-resnet", epochs=15))
+            trained.classifier(problem.test.pixels([0]))
     """
     if space is not None and tuple(space.shape_) != tuple(images.x.shape[1:]):
         raise InputError(
@@ -148,6 +156,12 @@ def space_for(
         folder: of trained spaces; None trains without leaving anything.
         hardware: what to run on.
         tell: called with a `LoopProgress`.
+
+    Examples:
+        A space for VarMixup, kept for the next training::
+
+            space = space_for("vae", problem.train, ImageProtocol(), folder="spaces")
+            train_method(IMAGE_METHODS["varmixup"], problem.train, ImageProtocol(), space=space)
     """
     hardware = hardware or Hardware()
     space = protocol.space(kind, seed, hardware.device, hardware.precision)
@@ -181,17 +195,25 @@ def train_judge(
         hardware: what to run on.
         tell: called with a `LoopProgress`.
         folder: where it is kept; found there, it is not trained again.
+
+    Examples:
+        See `quality_of`.::
+
+            judge = train_judge(problem.train)
     """
     some = images if len(images) <= JUDGE_IMAGES else images.first(JUDGE_IMAGES, seed)
-    judge, _ = train_classifier(
-        Architecture.of("small-resnet", images),
-        some,
-        epochs=JUDGE_EPOCHS,
-        hardware=hardware,
-        seed=seed,
-        tell=tell,
-        folder=folder,
-    )
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    with contextlib.nullcontext() if folder is None else locked(Path(folder)):
+        judge, _ = train_classifier(
+            Architecture.of("small-resnet", images),
+            some,
+            epochs=JUDGE_EPOCHS,
+            hardware=hardware,
+            seed=seed,
+            tell=tell,
+            folder=folder,
+        )
     return judge
 
 
@@ -205,6 +227,11 @@ def quality_of(space: MMDVAE, test: ImageSet, judge: nn.Module) -> Quality:
 
     Warns:
         UserWarning: reconstructions cost the judge more than 10 points of accuracy.
+
+    Examples:
+        Before hours of training::
+
+            print(quality_of(space, problem.test, train_judge(problem.train)).text)
     """
     some = test if len(test) <= JUDGED else test.first(JUDGED)
     x, y = some.pixels(), some.y.numpy()

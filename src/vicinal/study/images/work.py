@@ -4,6 +4,7 @@ import platform
 import shutil
 import socket
 import time
+import warnings
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +35,12 @@ def run_image_unit(unit: ImageUnit, problem: Any = None) -> list[dict[str, Any]]
 
     Returns:
         One record. What the input forbids (a loss that is no number, say) comes back as a failed one.
+
+    Examples:
+        Without a cluster::
+
+            for unit in make_image_plan(read_suite("varmixup/fashion"), Path("work")).units:
+                store.write(*run_image_unit(unit))
     """
     if torch.get_num_threads() > 1 and not torch.cuda.is_available():
         torch.set_num_threads(1)
@@ -50,7 +57,9 @@ def run_image_unit(unit: ImageUnit, problem: Any = None) -> list[dict[str, Any]]
         if method.space is not None:
             learnt_from = _space_images(protocol, images, unit.images)
             space = space_for(method.space, learnt_from, protocol, seed, scratch / "spaces")
-            quality = quality_of(space, problem.test, judge)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # the report says it
+                quality = quality_of(space, problem.test, judge)
         trained = train_method(method, images, protocol, space=space, seed=seed, folder=run)
         corrupted = corrupted_images(problem, protocol, unit.images, workers=1)
         metrics, facts = evaluate_training(
@@ -61,6 +70,8 @@ def run_image_unit(unit: ImageUnit, problem: Any = None) -> list[dict[str, Any]]
     shutil.rmtree(run, ignore_errors=True)
     said = {
         "seconds": round(time.perf_counter() - clock, 3),
+        "train_seconds": round(trained.result.seconds, 3),
+        "space_seconds": round(trained.space_seconds, 3),
         "started": started.isoformat(timespec="seconds"),
         "host": socket.gethostname(),
         "versions": {"vicinal": vicinal.__version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -85,7 +96,8 @@ def _space_images(protocol: ImageProtocol, images: ImageSet, folder: str | None)
     other = read_images(protocol.space_images, folder).train
     if other.x.shape[1] != images.x.shape[1]:
         raise InputError(
-            f"'space_images' must have the {images.x.shape[1]} channels of the images, {protocol.space_images} has {other.x.shape[1]}."
+            f"'space_images' must have the {images.x.shape[1]} channels of the images, {protocol.space_images} has"
+            f" {other.x.shape[1]}."
         )
     height, width = images.x.shape[2:]
     if tuple(other.x.shape[2:]) == (height, width):

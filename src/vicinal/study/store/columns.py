@@ -19,6 +19,7 @@ from vicinal.study.record import Record, metrics_of
 __all__ = ["frame_of", "join", "no_collection", "table_of"]
 
 _TEXTS = ("key", "kind", "dataset", "method", "protocol", "network", "fingerprint", "status")
+_TIMES = ("train_seconds", "space_seconds")  # of one training, where a record is of one
 _NUMBERS = ("schema", "trials", "seed")
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -32,6 +33,10 @@ def table_of(records: Sequence[Record]) -> pa.Table:
     columns["options"] = pa.array([texts[name] for name in options], pa.string())
     columns["attempt"] = pa.array([r["run"]["attempt"] for r in records], pa.int64())
     columns["seconds"] = pa.array([r["run"]["seconds"] for r in records], pa.float64())
+    for name in {name for r in records for name in _TIMES if name in r["run"]}:
+        taken = [r["run"].get(name) for r in records]
+        columns[name] = pa.array(taken, pa.float64())
+        columns[f"{name}_trials"] = pa.array([None if t is None else [t] for t in taken], pa.list_(pa.float64()))
     errors = [r["error"] or {} for r in records]
     columns["error_kind"] = pa.array([e.get("kind") for e in errors], pa.string())
     columns["error_message"] = pa.array([e.get("message") for e in errors], pa.string())

@@ -21,7 +21,8 @@ from vicinal.evaluation import predict, score_probabilities
 from vicinal.networks import Normalized, make_network
 from vicinal.training.single.base import NetworkObjective
 from vicinal.training.single.erm import ERM
-from vicinal.vicinity import BaseVicinity, Codes, Vanilla, share_out
+from vicinal.vicinity import BaseVicinity, Vanilla
+from vicinal.vicinity.base import Codes, share_out
 
 __all__ = ["Architecture", "mixed_images", "read_classifier", "ready_for", "train_classifier"]
 
@@ -202,6 +203,12 @@ def read_classifier(path: str | Path) -> tuple[Normalized, Mapping[str, Any]]:
 
     Raises:
         InputError: no file, a torn one, or one of something else.
+
+    Examples:
+        After `vicinal train mixup --data cifar-10`::
+
+            classifier, about = read_classifier("runs/cifar-10-mixup-0")
+            predict(classifier, images.x)
     """
     path = Path(path)
     if path.is_dir():
@@ -222,7 +229,13 @@ def read_classifier(path: str | Path) -> tuple[Normalized, Mapping[str, Any]]:
 
 
 def ready_for(vicinity: BaseVicinity, images: ImageSet) -> BaseVicinity:
-    """Return a copy of a vicinity that is fitted to images, if there is anything to learn."""
+    """Return a copy of a vicinity that is fitted to images, if there is anything to learn.
+
+    Examples:
+        To mix images by hand::
+
+            ready_for(VarMixup(space), images)(images.pixels([0, 1]), images.y[:2])
+    """
     made: BaseVicinity = clone(vicinity)
     if made.learns():
         return made.fit(images.pixels(), images.y, len(images.classes))
@@ -240,6 +253,11 @@ def mixed_images(vicinity: BaseVicinity, images: ImageSet, count: int, generator
 
     Returns:
         (count, C, H, W) pixels.
+
+    Examples:
+        What a training sees::
+
+            mixed_images(ready_for(Mixup(), images), images, 32, torch.Generator())
     """
     order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(-(-count // len(images)))])[
         :count
