@@ -16,7 +16,8 @@ from vicinal.core import generator_at
 from vicinal.core.loop import Batch, Hardware
 from vicinal.data.images import ImageSet
 from vicinal.study.images import IMAGE_METHODS, ImageProtocol
-from vicinal.training.single import Architecture, classifier_task
+from vicinal.training.single import Architecture, ClassifierTask, ready_for
+from vicinal.training.single.task import Trainee
 
 ROWS = 1024
 
@@ -42,12 +43,10 @@ def main() -> None:
     steps = {}
     for name in ["erm", *asked.methods.split(",")]:
         method = IMAGE_METHODS[name]
-        task = classifier_task(
-            Architecture.of(asked.network, images),
-            images,
-            method.vicinity(protocol, space if method.space else None),
-            method.objective(protocol),
-        )
+        objective = method.objective(protocol)
+        trainee = Trainee(Architecture.of(asked.network, images).make(), objective.extras(shape, 10, 0))
+        vicinity = ready_for(method.vicinity(protocol, space if method.space else None), images)
+        task = ClassifierTask(trainee, images, vicinity, objective)
         task.module.to(device, memory_format=torch.channels_last)
         steps[name] = (task, protocol.descent().make(task.module.parameters()))
     seconds: dict[str, list[float]] = {name: [] for name in steps}

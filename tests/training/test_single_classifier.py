@@ -107,7 +107,7 @@ NAMES = [
 def test_codes_computed_once_give_the_batches_of_codes_computed_anew(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vicinal.training.single.classifier.CHUNK", 13)
+    monkeypatch.setattr("vicinal.training.single.task.CHUNK", 13)
     vicinity = fitted(name)
     assert_same(batches_of(vicinity), by_hand(vicinity))
 

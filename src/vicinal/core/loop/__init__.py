@@ -6,7 +6,8 @@ VAEs and classifiers are tasks of this loop; `vicinal.training` has the other on
 """
 
 from vicinal.core.loop.checkpoint import Checkpoint, check_fits, read_checkpoint
-from vicinal.core.loop.run import DivergedError, LoopOptions, LoopProgress, LoopResult, run_loop
+from vicinal.core.loop.report import DivergedError, LoopOptions, LoopProgress, LoopResult
+from vicinal.core.loop.run import run_loop
 from vicinal.core.loop.settings import Descent, Hardware
 from vicinal.core.loop.task import Batch, Task
 

@@ -11,7 +11,7 @@ from vicinal.core.checks import InputError
 from vicinal.core.component import describe, restore
 from vicinal.core.files import read_tensors, write_tensors
 
-__all__ = ["Checkpoint", "check_fits", "read_checkpoint"]
+__all__ = ["Checkpoint", "check_fits", "difference", "read_checkpoint", "with_numbers"]
 
 FORMAT = 1
 
@@ -96,3 +96,18 @@ def check_fits(module: nn.Module, weights: Mapping[str, Tensor], path: str | Pat
                 f"{path} holds another network: `{name}` is {theirs.get(name, 'missing')} there, and here"
                 f" {own.get(name, 'missing')}; give the network and data set that it was trained with."
             )
+
+
+def difference(there: Any, here: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """Return the dotted name of the first thing that differs, and both its values."""
+    if not isinstance(there, Mapping) or not isinstance(here, Mapping):
+        return None if there == here else (name, there, here)
+    for key in {**here, **there}:
+        if found := difference(there.get(key), here.get(key), f"{name}.{key}".removeprefix(".")):
+            return found
+    return None
+
+
+def with_numbers(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an optimiser's state with whole numbers for keys, as torch has them and JSON has not."""
+    return {**state, "state": {int(key): value for key, value in state["state"].items()}}

@@ -8,9 +8,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,75 +18,18 @@ from torch import Tensor, nn
 from vicinal.core.checks import InputError, check_number
 from vicinal.core.extras import require
 from vicinal.core.files import write_whole
-from vicinal.core.loop.checkpoint import Checkpoint, check_fits, read_checkpoint
+from vicinal.core.loop.checkpoint import Checkpoint, check_fits, difference, read_checkpoint, with_numbers
+from vicinal.core.loop.report import DivergedError, LoopProgress, LoopResult
 from vicinal.core.loop.settings import Descent, Hardware, check_processes
 from vicinal.core.loop.task import Batch, Task
 from vicinal.core.randomness import generator_at, seed_at
 
-__all__ = ["DivergedError", "LoopOptions", "LoopProgress", "LoopResult", "run_loop"]
+__all__ = ["run_loop"]
 
 LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.jsonl"
 
 AGREE = 20
 """Steps after which several processes agree again on whether to write: their clocks differ, and to agree takes time."""
-
-
-class DivergedError(InputError):
-    """The loss, or a weight, became infinite or NaN."""
-
-
-class LoopOptions(TypedDict, total=False):
-    """What `run_loop` takes beside the task and the epochs, for functions that hand it on."""
-
-    batch_size: int
-    descent: Descent | None
-    hardware: Hardware | None
-    accumulate: int
-    seed: int
-    keep: str | None
-    folder: str | Path | None
-    checkpoint_minutes: float
-    tensorboard: bool
-    tell: "Callable[[LoopProgress], None] | None"
-
-
-@dataclass(frozen=True)
-class LoopProgress:
-    """What a running loop tells.
-
-    Attributes:
-        epoch: whole epochs done, of `epochs`. step: of `steps`, over all epochs.
-        loss: mean over the running epoch. scores: of the last evaluation.
-        seconds: of training so far. left: a guess of the seconds to go, None before the first step.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    scores: Mapping[str, float]
-    seconds: float
-    left: float | None
-
-
-@dataclass(frozen=True)
-class LoopResult:
-    """What came of a loop; the task's module holds the weights.
-
-    Attributes:
-        history: one mapping an epoch: 'epoch' (from 1), 'loss', 'learning_rate', 'seconds', and the task's scores.
-        seconds: of training, over all resumptions.
-        device: where it ran.
-        resumed: the step that this run went on from, 0 for a fresh one.
-        best_epoch: whose weights were kept, from 1.
-    """
-
-    history: tuple[Mapping[str, Any], ...]
-    seconds: float
-    device: str
-    resumed: int
-    best_epoch: int
 
 
 def run_loop(
@@ -218,15 +161,15 @@ class _Run:
             self.state.about = about
 
     def _go_on_from(self, found: Checkpoint, path: Path) -> None:
-        if difference := _difference(found.identity, self.state.identity):
-            name, there, here = difference
+        if differs := difference(found.identity, self.state.identity):
+            name, there, here = differs
             raise InputError(
                 f"{path.parent} holds a training with another `{name}` ({there!r:.80}, here {here!r:.80}); choose another"
                 " folder, or delete this one to start anew."
             )
         check_fits(self.module, found.weights, path)
         self.module.load_state_dict(found.weights)
-        self.optimizer.load_state_dict(_with_numbers(found.optimizer))
+        self.optimizer.load_state_dict(with_numbers(found.optimizer))
         for parameter, values in self.moved.state.items():
             for name, value in values.items():
                 # In the parameter's own memory format, which an optimiser's fast paths ask for.
@@ -251,6 +194,8 @@ class _Run:
                 scores = state.history[-1] if state.history else {}
                 # Of other processes' rows nothing is known here; a guess is theirs do as well.
                 running = float(self.sum) * self.fabric.world_size / state.sums[1] if state.step else scores["loss"]
+                if not math.isfinite(running) and self.fabric.world_size == 1:
+                    self._mean()  # says so at once, and not at the end of a long epoch
                 tell(LoopProgress(state.epoch, self.epochs, done, steps, running, scores, state.seconds, left))
 
         while state.epoch < self.epochs:
@@ -383,18 +328,3 @@ def _score(line: Mapping[str, Any], keep: str) -> float:
         raise InputError(f"`keep` must name a score of an epoch ({', '.join(line)}), got {keep!r}.")
     score = -float(line[name]) if keep.startswith("-") else float(line[name])
     return -math.inf if math.isnan(score) else score
-
-
-def _difference(there: Any, here: Any, name: str = "") -> tuple[str, Any, Any] | None:
-    """Return the dotted name of the first thing that differs, and both its values."""
-    if not isinstance(there, Mapping) or not isinstance(here, Mapping):
-        return None if there == here else (name, there, here)
-    for key in {**here, **there}:
-        if found := _difference(there.get(key), here.get(key), f"{name}.{key}".removeprefix(".")):
-            return found
-    return None
-
-
-def _with_numbers(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an optimiser's state with whole numbers for keys, as torch has them and JSON has not."""
-    return {**state, "state": {int(key): value for key, value in state["state"].items()}}

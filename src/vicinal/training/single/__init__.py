@@ -7,18 +7,14 @@ Stacks of small networks have objectives of their own, in `vicinal.training`.
 
 from vicinal.training.single.adamixup import AdaMixup
 from vicinal.training.single.adversarial import AT, IAT, TRADES
+from vicinal.training.single.architecture import Architecture
 from vicinal.training.single.attack import attack_mode, pgd
 from vicinal.training.single.base import NetworkObjective, soft_cross_entropy
-from vicinal.training.single.classifier import (
-    Architecture,
-    mixed_images,
-    read_classifier,
-    ready_for,
-    train_classifier,
-)
+from vicinal.training.single.classifier import read_classifier, train_classifier
 from vicinal.training.single.erm import ERM
 from vicinal.training.single.manifold import ManifoldMixup
 from vicinal.training.single.pairs import Pairs, draw_pairs
+from vicinal.training.single.task import ClassifierTask, mixed_images, ready_for
 
 __all__ = [
     "AT",
@@ -27,6 +23,7 @@ __all__ = [
     "TRADES",
     "AdaMixup",
     "Architecture",
+    "ClassifierTask",
     "ManifoldMixup",
     "NetworkObjective",
     "Pairs",
