@@ -30,6 +30,11 @@ def summary(study: tuple[pd.DataFrame, dict[str, Any]]) -> dict[str, Any]:
 
 
 def values(frame: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.Series:
+    if metric == "mce":
+        names = [c for c in frame if c.startswith("corruption_accuracy_") and not c.endswith("_trials")]
+        errors = [1 - values(frame, dataset, method, name) for name in names]
+        plain = [1 - values(frame, dataset, "erm", name) for name in names]
+        return 100 * sum(a / b for a, b in zip(errors, plain, strict=True)).dropna() / len(names)
     rows = frame[(frame["dataset"] == dataset) & (frame["method"] == method) & (frame["status"] == "done")]
     trials = [json.loads(text)["trial"] for text in rows["options"]]
     return pd.Series(rows[metric].to_numpy(dtype=float), trials).dropna()
@@ -41,7 +46,7 @@ def scores(summary: dict[str, Any], dataset: str) -> dict[str, Any]:
 
 def test_means_and_spreads_are_those_of_the_records(study: Any, summary: dict[str, Any]) -> None:
     frame, manifest_ = study
-    names = [c.removesuffix("_trials") for c in frame if c.endswith("_trials")]
+    names = [c.removesuffix("_trials") for c in frame if c.endswith("_trials")] + ["mce"]
     assert {m["key"] for m in summary["metrics"]} == set(names)
     told = 0
     for dataset in manifest_["datasets"]:

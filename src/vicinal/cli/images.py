@@ -160,8 +160,7 @@ def evaluate_command(
     corruptions: Corruptions = True,
     corrupted: Corrupted = None,
     test_images: Tested = None,
-    attack: Annotated[bool, typer.Option("--attack", help="Also attack with AutoAttack, radius 8/255.")] = False,
-    attacked_images: Annotated[int, typer.Option(min=1, help="How many images to attack.")] = 500,
+    attacked_images: Annotated[int, typer.Option(min=0, help="Attack so many with AutoAttack, radius 8/255.")] = 0,
     report: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = Path("report.html"),
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -171,10 +170,10 @@ def evaluate_command(
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     problem, _ = _read(data, images, size, None, seed)
-    protocol = ImageProtocol(test_images=test_images)
+    protocol = ImageProtocol(test_images=test_images, attacked_images=attacked_images)
     benchmark = _benchmark(problem, protocol, corruptions, corrupted, console)
     found = evaluate_checkpoints(
-        checkpoints, problem, benchmark, protocol, seed=seed, attacked=attacked_images if attack else 0,
+        checkpoints, problem, benchmark, protocol, seed=seed,
         tell=lambda what: _say(console, what),
     )  # fmt: skip
     _report(found, f"Classifiers of {problem.name}", report)

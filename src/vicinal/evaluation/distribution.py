@@ -20,7 +20,7 @@ from vicinal.core import InputError, check_number, require
 from vicinal.evaluation.attacks.base import seeded
 from vicinal.evaluation.corruption import evaluating
 
-__all__ = ["ImageDistance", "image_distance", "penultimate"]
+__all__ = ["ImageDistance", "has_inception", "image_distance", "penultimate"]
 
 
 @dataclass(frozen=True)
@@ -225,9 +225,25 @@ class _Inception(nn.Module):
         return features
 
 
+def has_inception() -> bool:
+    """Whether the weights of Inception v3 are here, so that `image_distance` needs no network.
+
+    Examples:
+        Take it where it is, and a classifier's own features elsewhere::
+
+            image_distance(real, fake, None if has_inception() else penultimate(classifier))
+    """
+    module: Any = require("torch_fidelity.feature_extractor_inceptionv3", "images")
+    return _place(module.URL_INCEPTION_V3).exists()
+
+
+def _place(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+
+
 def _weights(url: str, download: bool) -> Path:
     """Return the file of weights in torch.hub's folder, whose name ends in the first digits of its SHA-256."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    path = _place(url)
     digits = path.stem.rpartition("-")[2]
     if not path.is_file():
         if not download:

@@ -10,6 +10,7 @@ FEWEST = 3
 ORDER = (
     "corruption_accuracy",
     "accuracy",
+    "mce",
     "robust_accuracy",
     "ece",
     "corruption_ece",
@@ -23,7 +24,7 @@ ORDER = (
     "train_seconds",
     "space_seconds",
 )
-LOWER = {"ece", "corruption_ece", "log_loss", "brier", "reconstruction_error"}
+LOWER = {"mce", "ece", "corruption_ece", "log_loss", "brier", "reconstruction_error"}
 NO_GOAL = {"fid", "kid", "train_seconds", "space_seconds"}
 OF_SPACES = {"reconstruction_error", "reconstruction_accuracy", "judge_accuracy"}
 

@@ -90,7 +90,26 @@ def read_image_scores(frame: pd.DataFrame, study: Mapping[str, Any]) -> ImageSco
             cube[rows, columns, places] = done[metric].to_numpy(dtype=float)
         if np.isfinite(cube).any():
             values[metric] = cube
+    if (mce := _mce(values, methods)) is not None:
+        values["mce"] = mce
+        values = {name: values[name] for name in ordered(values)}
     return ImageScores(datasets, methods, trials, values)
+
+
+def _mce(values: Mapping[str, Array], methods: list[str]) -> Array | None:
+    """Return mean corruption errors relative to plain training of the same trial, in percent (Hendrycks and Dietterich, 2019).
+
+    mCE = 100 / C sum_c E_c / E_c^ERM with the error rates E_c, means over severities.
+    """
+    errors = [1 - cube for name, cube in values.items() if name.startswith("corruption_accuracy_")]
+    if not errors or "erm" not in methods:
+        return None
+    stacked = np.stack(errors)
+    reference = stacked[:, :, [methods.index("erm")]]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mce: Array = 100 * (stacked / reference).mean(0)
+    mce[~np.isfinite(mce)] = np.nan
+    return mce if np.isfinite(mce).any() else None
 
 
 def _trial(text: Any) -> int:

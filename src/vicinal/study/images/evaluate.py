@@ -21,12 +21,14 @@ from vicinal.data.images import (
 )
 from vicinal.evaluation import (
     corruption_accuracy,
+    has_inception,
     image_distance,
     local_linearity,
     penultimate,
     predict,
     score_probabilities,
 )
+from vicinal.evaluation.attacks import AutoAttack
 from vicinal.spaces import Space
 from vicinal.study.images.methods import ImageMethod
 from vicinal.study.images.protocol import ImageProtocol
@@ -101,14 +103,15 @@ def evaluate_classifier(
         classifier: from pixels in [0, 1] to logits.
         test: the clean test images.
         corrupted: images corrupted in many ways, or None.
-        protocol: says which epsilons of the local linear error, and over how many images.
+        protocol: says which epsilons of the local linear error, over how many images, and how many are attacked.
         seed: of the search for the largest error.
         tell: called with what comes next.
 
     Returns:
         'accuracy', 'log_loss', 'brier' and 'ece' of the clean images; with corrupted ones 'corruption_accuracy' and
         'corruption_ece', means over corruptions and severities, 'corruption_accuracy_NAME' and 'severity_accuracy_S'; and
-        'linearity_K' in nats for every epsilon of K / 255 (VarMixup, Eq. 12).
+        'linearity_K' in nats for every epsilon of K / 255 (VarMixup, Eq. 12); and 'robust_accuracy' under AutoAttack, if some
+        images are to be attacked.
 
     Examples:
         With the test images corrupted here::
@@ -130,6 +133,11 @@ def evaluate_classifier(
         for epsilon in protocol.linearity:
             errors = local_linearity(classifier, some.pixels(), some.y, epsilon, steps=LINEARITY_STEPS, seed=seed)
             scores[f"linearity_{255 * epsilon:g}"] = float(errors.mean())
+    if protocol.attacked_images:
+        told("AutoAttack")
+        some = test if len(test) <= protocol.attacked_images else test.first(protocol.attacked_images)
+        attack = AutoAttack(radius=protocol.epsilon, bounds=(0.0, 1.0), norm="linf", seed=seed % 2**31)
+        scores["robust_accuracy"] = attack(classifier, some.pixels(), some.y).robust_accuracy
     return scores
 
 
@@ -222,7 +230,8 @@ def evaluate_samples(
         return {}, ""
     fake = mixed_images(vicinity, images, count, generator_at(seed=seed, purpose="distance"))
     real = images.first(count, seed).pixels()
-    found = image_distance(real, fake, penultimate(judge), kid_subset_size=min(500, count), seed=seed)
+    features = None if has_inception() else penultimate(judge)
+    found = image_distance(real, fake, features, kid_subset_size=min(500, count), seed=seed)
     return {"fid": found.fid, "kid": found.kid}, found.features
 
 

@@ -34,6 +34,7 @@ class ImageProtocol:
         linearity: the epsilons of the local linear error (Figure 3), in pixels from 0 to 1; none leaves it out.
         linearity_images: how many test images it is the mean over.
         distance_images: how many mixed images' FID and KID are computed (Figure 4); 0 leaves it out.
+        attacked_images: how many test images AutoAttack tries to turn within epsilon; 0 leaves it out.
 
     Examples:
         >>> ImageProtocol().epochs is None, ImageProtocol(epochs=15).epochs
@@ -65,6 +66,7 @@ class ImageProtocol:
     linearity: tuple[float, ...] = (2 / 255, 4 / 255, 8 / 255)
     linearity_images: int = 1000
     distance_images: int = 0
+    attacked_images: int = 0
 
     def descent(self) -> Descent:
         """Return the classifier's optimiser and schedule."""

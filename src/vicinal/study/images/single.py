@@ -21,8 +21,6 @@ from vicinal.training.single import read_classifier
 
 __all__ = ["Evaluated", "evaluate_checkpoints", "summarize_images"]
 
-RADIUS = 8 / 255
-
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -49,7 +47,6 @@ def evaluate_checkpoints(
     protocol: ImageProtocol,
     *,
     seed: int = 0,
-    attacked: int = 0,
     device: str = "cpu",
     tell: Callable[[str], None] | None = None,
 ) -> list[Evaluated]:
@@ -61,7 +58,6 @@ def evaluate_checkpoints(
         corrupted: images corrupted in many ways, or None.
         protocol: says what is measured.
         seed: of searches and attacks.
-        attacked: how many test images AutoAttack tries to turn, within 8/255; 0 for none.
         device: where to compute.
         tell: called with what comes next.
 
@@ -88,8 +84,6 @@ def evaluate_checkpoints(
         if tell is not None:
             tell(f"testing {path}")
         scores = evaluate_classifier(classifier, problem.test, corrupted, protocol, seed)
-        if attacked:
-            scores["robust_accuracy"] = _robust(classifier, problem, attacked, seed)
         facts = {
             "rows": len(problem.train),
             "test_rows": len(problem.test),
@@ -147,11 +141,3 @@ def summarize_images(
         "versions": {"vicinal": vicinal.__version__, "torch": torch.__version__},
     }
     return analyse_images(frame_of(table_of(records)), study)
-
-
-def _robust(classifier: torch.nn.Module, problem: ImageProblem, count: int, seed: int) -> float:
-    from vicinal.evaluation.attacks import AutoAttack  # noqa: PLC0415 - needs the extra 'attacks'
-
-    some = problem.test if count >= len(problem.test) else problem.test.first(count, seed)
-    attack = AutoAttack(radius=RADIUS, bounds=(0.0, 1.0), norm="linf", seed=seed)
-    return attack(classifier, some.pixels(), some.y).robust_accuracy

@@ -18,6 +18,11 @@ TERMS = {
         "accuracy on clean images",
         "How many test images, as they are, get the right class.",
     ),
+    "mce": (
+        "mCE",
+        "mCE",
+        "Mean corruption error: errors on each corruption relative to plain training's (100), the mean over corruptions.",
+    ),
     "robust_accuracy": (ROBUST.name, ROBUST.word, ROBUST.asks.replace("rows", "images")),
     "ece": ("ECE", "ECE", BY_KEY["ece"].asks),
     "corruption_ece": (
