@@ -46,7 +46,7 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/images.md"])
 def test_python_blocks_run(document, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "document"}
@@ -72,7 +72,8 @@ def test_console_lines_name_real_commands_and_options():
         elif program == "vicinal":
             found = command.commands[words[0]]
             found = found.commands[words[1]] if words[0] in ("study", "vae") else found
-            assert {w for w in words if w.startswith("--")} <= {name for p in found.params for name in p.opts}
+            options = {name for p in found.params for name in (*p.opts, *p.secondary_opts)}
+            assert {w for w in words if w.startswith("--")} <= options
 
 
 @pytest.mark.parametrize(

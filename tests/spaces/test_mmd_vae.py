@@ -14,7 +14,7 @@ from vicinal.core import InputError, generator_at
 from vicinal.core.loop import Batch, LoopProgress
 from vicinal.networks import ConvolutionalAutoencoder
 from vicinal.spaces import MMDVAE
-from vicinal.spaces.mmd_vae import _VAETask
+from vicinal.spaces.mmd_vae import VAETask
 
 SMALL: dict[str, Any] = {"latent": (3, 4, 4), "width": 8, "device": "cpu"}
 
@@ -27,13 +27,13 @@ def bumps(n: int = 64, size: int = 8) -> Tensor:
     return torch.exp(-squared / 4)[:, None]
 
 
-def task_of(space: MMDVAE, x: Tensor) -> _VAETask:
+def task_of(space: MMDVAE, x: Tensor) -> VAETask:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = ConvolutionalAutoencoder((1, 8, 8), (3, 4, 4), 8, 1)
         for parameter in module.parameters():  # the last convolutions start at 0
             torch.nn.init.normal_(parameter, std=0.3)
-    return _VAETask(space, module, x)
+    return VAETask(space, module, x)
 
 
 def batch_of(index: Tensor, part: slice | None = None) -> Batch:

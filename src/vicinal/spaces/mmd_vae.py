@@ -21,7 +21,7 @@ from vicinal.networks import ConvolutionalAutoencoder
 from vicinal.spaces.base import RESIDUAL_ROWS, ROWS, Space
 from vicinal.spaces.divergence import kl_to_standard_normal, maximum_mean_discrepancy
 
-__all__ = ["MMDVAE"]
+__all__ = ["MMDVAE", "VAETask"]
 
 SCORED = 1024
 """Images that tell an epoch's error well enough."""
@@ -133,7 +133,7 @@ class MMDVAE(Space):
             except ValueError as error:
                 raise InputError(str(error)) from error
         result = run_loop(
-            _VAETask(self, module, x),
+            VAETask(self, module, x),
             epochs=self.epochs,
             batch_size=min(self.batch_size, len(x)),
             descent=Descent(learning_rate=self.learning_rate, schedule="cosine"),
@@ -189,7 +189,7 @@ class MMDVAE(Space):
         return {name: value for name, value in state.items() if name != "_module"}
 
 
-class _VAETask(Task):
+class VAETask(Task):
     """Eq. 7, 6 or 10 as a task of the loop."""
 
     def __init__(self, space: MMDVAE, module: ConvolutionalAutoencoder, x: Tensor) -> None:
@@ -199,12 +199,14 @@ class _VAETask(Task):
         self.scored = torch.linspace(0, len(x) - 1, min(len(x), SCORED)).long()
 
     def identity(self) -> Mapping[str, Any]:
+        """Return the space's parameters and what the images are; see `Task.identity`."""
         # A training may go on on another device.
         parameters = {name: value for name, value in self.space.get_params().items() if name != "device"}
         digest = hashlib.blake2b(self.x.cpu().numpy().tobytes(), digest_size=16)
         return {"space": parameters, "shape": list(self.x.shape), "images": digest.hexdigest()}
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of a batch, or of its worst points; see `Task.loss`."""
         x = _pixels(self.x[batch.index]).to(batch.device)
         shape = (len(x), *self.latent)
         # What a batch draws is drawn for all its processes.
@@ -218,6 +220,7 @@ class _VAETask(Task):
         return self._value(module, x, noise, prior)
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
+        """Return the error of some images' reconstructions; see `Task.evaluate`."""
         network, device, total = self.module, next(self.module.parameters()).device, 0.0
         for rows in self.scored.split(ROWS):
             x = _pixels(self.x[rows]).to(device)

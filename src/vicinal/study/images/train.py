@@ -16,7 +16,7 @@ from torch import nn
 
 from vicinal.core import InputError, save
 from vicinal.core.component import load
-from vicinal.core.loop import Hardware, LoopOptions, LoopProgress, LoopResult
+from vicinal.core.loop import Descent, Hardware, LoopOptions, LoopProgress, LoopResult
 from vicinal.data.images import ImageSet
 from vicinal.evaluation import predict
 from vicinal.networks import Normalized
@@ -209,6 +209,7 @@ def train_judge(
             Architecture.of("small-resnet", images),
             some,
             epochs=JUDGE_EPOCHS,
+            descent=Descent(learning_rate=2e-3, schedule="cosine"),
             hardware=hardware,
             seed=seed,
             tell=tell,
