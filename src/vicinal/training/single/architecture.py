@@ -20,6 +20,7 @@ class Architecture:
         mean, std: of every channel, in pixels from 0 to 1: what the network's input is normalised by.
 
     Examples:
+        >>> import torch
         >>> small = Architecture("small-resnet", (1, 28, 28), ("a", "b"), (0.5,), (0.25,))
         >>> small.make(seed=0)(torch.zeros(3, 1, 28, 28)).shape
         torch.Size([3, 2])
