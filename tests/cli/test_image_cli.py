@@ -14,6 +14,8 @@ from safetensors import safe_open
 from small_images import write_images
 from vicinal.cli import main
 from vicinal.core.loop import read_checkpoint
+from vicinal.data.images import read_images
+from vicinal.study.images import IMAGE_METHODS, read_image_protocol, train_method
 
 QUICK = [
     "--network",
@@ -86,6 +88,27 @@ def test_a_training_that_is_killed_goes_on_to_the_same_numbers(data: Path, tmp_p
 
 
 @pytest.mark.slow
+def test_two_processes_train_and_one_reports(data: Path, tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text("from vicinal.cli import main\nmain()\n")
+    environment = {**os.environ, "VICINAL_DATA": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    two = ["--data", data, "--epochs", 1, "--processes", 2, "--device", "cpu"]
+    small = ["--width", 8, "--latent", "4,4,4"]
+    for words, said in (
+        (["train", "varmixup", *two, *QUICK], "report: "),
+        (["vae", "train", *two, *small], "picture: "),
+    ):
+        done = subprocess.run(
+            [sys.executable, script, *map(str, words)],
+            cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=240, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(said) == 1
+    assert list((tmp_path / "runs" / "spaces").glob("*.safetensors"))
+    assert list((tmp_path / "spaces").glob("*.safetensors"))
+
+
+@pytest.mark.slow
 def test_a_space_is_trained_shown_and_used(data: Path, tmp_path: Path) -> None:
     status, text = _said(
         "vae",
@@ -124,7 +147,17 @@ def test_a_space_is_trained_shown_and_used(data: Path, tmp_path: Path) -> None:
         (["train", "erm", "--data", "bars", "--set", "epochs"], "--set must be ENTRY=VALUE"),
         (["train", "erm", "--data", "bars", "--device", "gpu"], "`device` must be one that torch can use here"),
         (["train", "varmixup", "--data", "bars", "--space", "bars/nothing"], "no such file"),
+        (["evaluate", "nowhere", "--data", "bars", "--no-corruptions"], "no such file"),
+        (["train", "varmixup", "--data", "bars", "--set", "severities=[7]"], "`severity` must be one of"),
+        (["train", "erm", "--data", "bars", "--epochs", "0"], "`vicinal train --help` shows"),
+        (["train", "erm", "--data", "bars", "--validation", "0.001"], "--validation must leave images"),
+        (["train", "erm", "--data", "bars", "--out", "bars/train/down/000.png"], "is a file; give another folder"),
+        (["train", "varmixup", "--data", "bars", "--space", "bars"], "bars is a folder; name a file in it"),
+        (["train", "erm", "--data", "bars", "--corrupted", "nowhere"], "no folder 'nowhere'"),
         (["evaluate", "nowhere", "--data", "bars"], "no such file"),
+        (["evaluate", "nowhere", "--data", "bars", "--report", "bars"], "--report must be a file"),
+        (["vae", "train", "--data", "bars", "--out", "space"], "--out must be a file that ends in .safetensors"),
+        (["study", "run", "varmixup/fashion", "--alpha", "0.4"], "--alpha is for suites of tables"),
         (["vae", "train", "--data", "bars", "--latent", "big"], "--latent must be whole numbers"),
         (["vae", "train", "--data", "bars", "--latent", "4,5,5"], "`latent` must be (channels, rows, columns)"),
     ],
@@ -141,3 +174,41 @@ def test_mistakes_end_in_one_line(
     assert said in text
     assert len(text.splitlines()[-1]) > 10
     assert "Traceback" not in text
+
+
+def test_classifiers_are_evaluated_where_one_wants(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = read_image_protocol({"network": "small-resnet", "epochs": 1})
+    train_method(IMAGE_METHODS["erm"], read_images(data).train, protocol, folder=tmp_path / "erm")
+    words = ["evaluate", tmp_path / "erm", "--data", data, "--no-corruptions", "--device", "gpu"]
+    monkeypatch.setattr(sys, "argv", ["vicinal", *map(str, words)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "`device` must be one that torch can use here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "erm"], "the epochs that are done are kept"),
+        (["vae", "train"], "the epochs that are done are kept"),
+        (["evaluate", "a"], "no report was written"),
+        (["study", "run", "a"], "every record that is done is kept"),
+        (["tables"], "interrupted."),
+    ],
+)
+def test_ctrl_c_says_what_is_left(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*words: object, **options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["vicinal.cli.main"], "app", interrupted)
+    monkeypatch.setattr(sys, "argv", ["vicinal", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    text = capsys.readouterr().err
+    assert ended.value.code == 130
+    assert said in text
+    assert len(text.splitlines()) == 1

@@ -371,6 +371,8 @@ def test_messages(options: dict[str, Any], message: str) -> None:
     [
         (lambda: Descent(optimizer="lion"), "`optimizer` must be one of 'adam', 'adamw', 'sgd', got 'lion'"),
         (lambda: Descent(schedule="step"), "`schedule` must be one of"),
+        (lambda: Descent(schedule="multistep"), r"`milestones` must name .* got \(\) for 'multistep'"),
+        (lambda: Descent(milestones=(2,)), r"`milestones` must name .* got \(2,\) for 'constant'"),
         (lambda: Descent(learning_rate=0), r"`learning_rate` must lie in \(0"),
         (lambda: Descent(momentum=1.0), r"`momentum` must lie in \[0, 1\)"),
         (lambda: Hardware(precision="16"), "`precision` must be one of"),

@@ -144,7 +144,7 @@ def test_without_files_and_network_the_way_out_is_named(tmp_path, name):
         read_images(name, tmp_path)
     message = str(caught.value)
     assert str(tmp_path) in message
-    assert "folder=" in message
+    assert "`folder` (--images)" in message
     assert "http" in message
     assert ("apt-get install dataset-fashion-mnist" in message) == (name == "fashion-mnist")
     assert "\n" not in message
@@ -272,7 +272,7 @@ def test_images_are_grey_only_if_all_are(tmp_path):
 def test_images_of_different_sizes_need_a_size(tmp_path):
     write_image(tmp_path / "train" / "a" / "1.png", (9, 9, 9), (20, 10))
     write_image(tmp_path / "test" / "a" / "1.png", (9, 9, 9), (10, 30))
-    with pytest.raises(InputError, match=r"one size, got 20 x 10 in .*1.png' and 10 x 30 in .*; give `size=`"):
+    with pytest.raises(InputError, match=r"one size, got 20 x 10 in .*1.png' and 10 x 30 in .*; give `size` "):
         read_images(tmp_path)
     # The left third is black: the centre of 20 x 10 at 5 x 5 begins at 5 of 20.
     wide = np.full((10, 20, 3), 200, np.uint8)

@@ -17,6 +17,7 @@ from vicinal.mixing import (
     LinearMixer,
     Mixer,
     Nearest,
+    NoisyMixer,
     NoMixer,
     Pairing,
     Permutation,
@@ -46,7 +47,14 @@ RATIOS: list[tuple[Ratio, Any]] = [
     (Fixed(0.3), None),
     (Fixed(0), None),
 ]
-MIXERS: list[Mixer] = [LinearMixer(), NoMixer(), CutMixer()]
+MIXERS: list[Mixer] = [
+    LinearMixer(),
+    NoMixer(),
+    CutMixer(),
+    NoisyMixer(0.1),
+    NoisyMixer(0.1, CutMixer()),
+    NoisyMixer(2.0, bounds=(0.0, 1.0)),
+]
 
 
 @pytest.mark.parametrize(("pairing", "allowed"), PAIRINGS, ids=str)
@@ -61,7 +69,7 @@ def test_ratio(ratio: Ratio, cdf: Any) -> None:
 
 @pytest.mark.parametrize("mixer", MIXERS, ids=str)
 def test_mixer(mixer: Mixer) -> None:
-    check_mixer(mixer)
+    check_mixer(mixer, between=not isinstance(mixer, NoisyMixer))
 
 
 def test_every_part_has_a_case() -> None:

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from torchvision.transforms import v2
 
 from vicinal.core import InputError
-from vicinal.mixing import Beta, CutMixer, DifferentClass, Fixed, LinearMixer, Nearest, Permutation
+from vicinal.mixing import Beta, CutMixer, DifferentClass, Fixed, LinearMixer, Nearest, NoisyMixer, Permutation
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -173,3 +173,17 @@ def test_messages(call: object, error: type[Exception], message: str) -> None:
     assert callable(call)
     with pytest.raises(error, match=message):
         call()
+
+
+def test_noise_is_added_to_what_the_inner_mixer_made() -> None:
+    x_a, x_b, lam = torch.rand(6, 1, 8, 8), torch.rand(6, 1, 8, 8), torch.full((6,), 0.4)
+    generator = torch.Generator().manual_seed(3)
+    inner, kept = CutMixer().mix(x_a, x_b, lam, generator)
+    expected = inner + 0.2 * torch.randn(x_a.shape, generator=generator)
+    x, share = NoisyMixer(0.2, CutMixer()).mix(x_a, x_b, lam, torch.Generator().manual_seed(3))
+    assert torch.equal(x, expected)
+    assert torch.equal(share, kept)
+    cut, _ = NoisyMixer(0.2, CutMixer(), bounds=(0.0, 1.0)).mix(x_a, x_b, lam, torch.Generator().manual_seed(3))
+    assert torch.equal(cut, expected.clamp(0, 1))
+    with pytest.raises(ValueError, match="`std` must lie in"):
+        NoisyMixer(-1.0).mix(x_a, x_b, lam, None)

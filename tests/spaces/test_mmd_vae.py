@@ -202,6 +202,10 @@ def test_loading_draws_nothing(tmp_path: Path) -> None:
         ({"variance": 0}, bumps(), r"`variance` must lie in \(0"),
         ({"epsilon": 2}, bumps(), r"`epsilon` must lie in \[0, 1\]"),
         ({"attack_steps": 0}, bumps(), r"`attack_steps` must lie in \[1"),
+        ({"width": 0}, bumps(), r"`width` must lie in \[1"),
+        ({"blocks": -1}, bumps(), r"`blocks` must lie in \[0"),
+        ({"bandwidths": ()}, bumps(), "`bandwidths` must hold one number or more"),
+        ({"bandwidths": (1.0, 0)}, bumps(), r"`bandwidths` must lie in \(0"),
         (
             {"latent": (3, 5, 5)},
             bumps(),

@@ -65,3 +65,10 @@ def test_reconstructions_of_a_fitted_space_are_its_own() -> None:
     space = Reconstructed(inner).fit(x[:3])
     assert torch.equal(space.encode(x), inner.decode(inner.encode(x)))
     assert torch.equal(space.decode(x), x)
+
+
+def test_it_works_where_the_points_are() -> None:
+    space = PCA(2).fit(torch.randn(8, 3))
+    codes = space._encode(torch.zeros(4, 3, device="meta"))  # a device without numbers
+    assert codes.device.type == "meta"
+    assert space._decode(codes).shape == (4, 3)

@@ -1,20 +1,29 @@
 """Studies of images: protocol, plan, one unit's work, and a whole small study through the runner."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
-from small_images import QUICK, write_images
+from small_images import QUICK, SIZE, write_images
+from vicinal.cli.images import _benchmark, _published
 from vicinal.core import InputError
-from vicinal.data.images import read_images
+from vicinal.core.loop import Hardware
+from vicinal.data.images import ImageProblem, ImageSet, read_images
 from vicinal.spaces import MMDVAE
 from vicinal.study.images import (
     IMAGE_METHODS,
     Quality,
+    corrupted_images,
     evaluate_checkpoints,
+    evaluate_classifier,
     make_image_plan,
     quality_of,
     read_image_methods,
@@ -24,6 +33,7 @@ from vicinal.study.images import (
     summarize_images,
     train_judge,
     train_method,
+    work,
 )
 from vicinal.study.record import stable
 from vicinal.study.suite import Suite, list_suites, read_suite
@@ -107,7 +117,8 @@ def test_a_space_is_trained_once_and_kept(folder: Path, tmp_path: Path) -> None:
     images, protocol = read_images(str(folder)).train, read_image_protocol(QUICK)
     first = space_for("vae", images, protocol, folder=tmp_path)
     files = list(tmp_path.iterdir())
-    assert len(files) == 1
+    assert [path.name for path in files if path.is_dir()] == [".locks"]
+    files = list(tmp_path.glob("*.safetensors"))
     assert files[0].name.startswith(images.name.split("/")[-1]) or images.name in files[0].name
     told: list[Any] = []
     again = space_for("vae", images, protocol, folder=tmp_path, tell=told.append)
@@ -117,7 +128,7 @@ def test_a_space_is_trained_once_and_kept(folder: Path, tmp_path: Path) -> None:
     assert torch.equal(first.encode(x), again.encode(x))
     assert space_for("adv-vae", images, protocol, folder=tmp_path).key() != first.key()
     assert space_for("vae", images, protocol, seed=1, folder=tmp_path).key() != first.key()
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("*.safetensors"))) == 3
 
 
 def test_a_poor_space_is_told_of(folder: Path) -> None:
@@ -170,6 +181,20 @@ def test_a_unit_gives_the_same_record_again(folder: Path, tmp_path: Path) -> Non
     assert stable(record) == stable(again)
 
 
+def test_every_trial_runs_beside_the_others(folder: Path, tmp_path: Path) -> None:
+    """All of the training images in each: what is kept of one trial must not be taken for another's."""
+    for unit in make_image_plan(_suite(folder), tmp_path, methods="erm").units:
+        (record,) = run_image_unit(unit)
+        assert record["status"] == "done", record["error"]
+
+
+def test_judges_of_another_precision_are_others(folder: Path, tmp_path: Path) -> None:
+    images = read_images(str(folder)).train
+    for precision in ("32-true", "bf16-mixed"):
+        train_judge(images, hardware=Hardware(device="cpu", precision=precision), folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_what_the_input_forbids_is_a_failed_record(folder: Path, tmp_path: Path) -> None:
     plan = make_image_plan(_suite(folder), tmp_path, methods="erm", trials=1, options={"learning_rate": 1e30})
     (record,) = run_image_unit(plan.units[0])
@@ -185,14 +210,124 @@ def test_checkpoints_are_compared(folder: Path, tmp_path: Path) -> None:
     assert [one.method for one in found] == ["erm", "mixup"]
     summary = summarize_images(found, "Two")
     assert summary["title"] == "Two"
+    other = replace(problem.test, classes=("across", "up"))
+    with pytest.raises(InputError, match="a classifier of other classes: 'down' is 'up' in"):
+        evaluate_checkpoints([tmp_path / "erm"], replace(problem, train=other, test=other), None, protocol)
     other = replace(problem.test, classes=("a", "b", "c"))
     with pytest.raises(InputError, match="is a classifier of 2 classes"):
         evaluate_checkpoints([tmp_path / "erm"], replace(problem, train=other, test=other), None, protocol)
 
 
+def test_a_checkpoint_says_what_its_training_took(folder: Path, tmp_path: Path) -> None:
+    problem, protocol = read_images(str(folder)), read_image_protocol({**QUICK, "linearity": []})
+    images = problem.train.first(20)
+    space = space_for("vae", images, protocol)
+    train_method(IMAGE_METHODS["varmixup"], images, protocol, space=space, folder=tmp_path)
+    (found,) = evaluate_checkpoints([tmp_path], problem, None, protocol)
+    assert found.space_seconds == space.seconds_ > 0
+    assert found.facts["rows"] == 20
+
+
+class _Counting(torch.nn.Module):
+    """A linear classifier that knows the largest batch it took with a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.largest = torch.nn.Linear(SIZE**2, 2), 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.requires_grad:
+            self.largest = max(self.largest, len(x))
+        logits: torch.Tensor = self.layer(x.flatten(1))
+        return logits
+
+
+def test_no_gradient_is_of_more_images_than_a_step_of_training(folder: Path) -> None:
+    network, protocol = _Counting(), read_image_protocol({**QUICK, "linearity_images": 16, "batch_size": 5})
+    scores = evaluate_classifier(network, read_images(str(folder)).test, None, protocol)
+    assert "linearity_2.55" in scores
+    assert network.largest == 5
+
+
+def _like_cifar(folder: Path, size: int = 32) -> ImageProblem:
+    """Write a corrupted set in the published format, and return two images under the published name."""
+    place = folder / "CIFAR-10-C"
+    place.mkdir(parents=True, exist_ok=True)
+    np.save(place / "labels.npy", np.tile([0, 1], 5))
+    for number, name in enumerate(("fog", "contrast")):
+        np.save(place / f"{name}.npy", np.full((10, 32, 32, 3), 50 + number, np.uint8))
+    images = ImageSet(
+        "cifar-10-test", torch.full((2, 3, size, size), 9, dtype=torch.uint8), torch.arange(2), ("a", "b")
+    )
+    return ImageProblem("cifar-10", images, images)
+
+
+def test_the_published_set_is_taken_as_the_protocol_says(tmp_path: Path) -> None:
+    problem = _like_cifar(tmp_path)
+    asked = {"corruptions": ["fog"], "severities": [3, 1]}
+    found = corrupted_images(problem, read_image_protocol(asked), tmp_path)
+    assert (found.name, found.corruptions, found.severities) == ("CIFAR-10-C", ("fog",), (1, 3))
+    assert found.batch("fog", 3).unique().tolist() == [50]
+    with pytest.raises(InputError, match="CIFAR-10-C lacks 'frost'"):
+        corrupted_images(problem, read_image_protocol({"corruptions": ["fog", "frost"]}), tmp_path)
+
+
+def test_the_published_set_is_not_for_images_of_another_size(tmp_path: Path) -> None:
+    problem = _like_cifar(tmp_path, size=40)
+    protocol = read_image_protocol({"corruptions": ["contrast"], "severities": [1]})
+    found = corrupted_images(problem, protocol, tmp_path, workers=1)
+    assert found.batch("contrast", 1).shape == (2, 3, 40, 40)
+
+
+def test_the_command_looks_for_the_published_set_beside_the_images(tmp_path: Path) -> None:
+    problem, protocol = _like_cifar(tmp_path), read_image_protocol({"corruptions": ["fog"]})
+    assert _benchmark(problem, protocol, True, tmp_path, Console(quiet=True)).name == "CIFAR-10-C"
+    with pytest.raises(InputError, match="--corrupted must hold images of"):
+        _published(tmp_path / "CIFAR-10-C", _like_cifar(tmp_path, size=40))
+
+
+def test_two_that_want_the_same_corruptions_make_them_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, protocol = read_images(str(folder)), read_image_protocol(QUICK)
+    inside, most = 0, 0
+
+    def slow(*_: Any, **__: Any) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.1)
+        inside -= 1
+
+    monkeypatch.setattr("vicinal.study.images.evaluate.corrupt_images", slow)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: corrupted_images(problem, protocol), range(2)))
+    assert most == 1
+
+
+def test_workers_take_turns_with_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert work._device() == "auto"  # not a worker
+    for name, device in ((0, "cuda:0"), (3, "cuda:1"), ("mine", "auto")):
+        monkeypatch.setattr("distributed.get_worker", lambda name=name: SimpleNamespace(name=name))
+        assert work._device() == device
+
+
+def test_a_network_that_there_is_not_is_told_before_anything_is_trained(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="small-resnet"):
+        make_image_plan(_suite(folder), tmp_path, options={"network": "small-resne"})
+
+
 @pytest.mark.parametrize(
     ("given", "match"),
     [
+        ({"epochs": 0}, r"`epochs` must lie in \[1"),
+        ({"train_images": -3}, r"`train_images` must lie in \[1"),
+        ({"batch_size": 2.5}, "`batch_size` must be an integer, got 2.5"),
+        ({"linearity": 0.03}, "`linearity` must be a list, got 0.03"),
+        ({"severities": [9]}, "`severity` must be one of 1, 2, 3, 4, 5, got 9"),
+        ({"corruptions": ["fogg"]}, "did you mean 'fog'"),
+        ({"corruptions": []}, "must name at least one each"),
+        ({"schedule": "cosin"}, "`schedule` must be one of"),
+        ({"schedule": "multistep"}, "`milestones` must name"),
         ({"epoch": 3}, "has no entry 'epoch'; did you mean 'epochs'"),
         ({"network": 3}, "'network' of a protocol must be like"),
         ({"augmented": 1}, "'augmented' of a protocol must be like"),

@@ -5,6 +5,7 @@ import pytest
 
 from vicinal.core import InputError
 from vicinal.study.catalogue import Catalogue
+from vicinal.study.images import IMAGE_METHODS
 from vicinal.study.methods import METHODS
 from vicinal.study.suite import list_suites, read_suite
 
@@ -12,7 +13,7 @@ from vicinal.study.suite import list_suites, read_suite
 @pytest.mark.parametrize("name", list_suites())
 def test_every_suite_can_be_read_and_names_methods_that_there_are(name):
     suite = read_suite(name)
-    assert set(suite.methods) <= set(METHODS)
+    assert set(suite.methods) <= set(IMAGE_METHODS if suite.kind == "images" else METHODS)
     assert suite.subject is None or suite.subject in suite.methods
     assert {row["dataset"] for row in suite.published} <= set(suite.datasets)
     assert {row["method"] for row in suite.published if "method" in row} <= set(suite.methods)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import vicinal as vc
-from vicinal.core import InputError, generator_at
+from vicinal.core import Component, InputError, generator_at
 from vicinal.core.loop import Descent, Hardware, read_checkpoint
 from vicinal.data.images import ImageSet, augment
 from vicinal.densities import Gaussian
@@ -122,6 +122,14 @@ def test_augmentation_reaches_images_but_not_codes(name: str) -> None:
     order = torch.randperm(N, generator=generator_at(seed=4, epoch=0, purpose="order"))[:16]
     assert torch.equal(batches_of(still, augmented=True)[0][0], images().pixels(order))
     assert not torch.equal(batches_of(None, augmented=True)[0][0], images().pixels(order))
+
+
+def test_what_a_vicinity_learnt_goes_where_its_batches_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes and densities are made on the CPU, and a step on a GPU needs them there."""
+    moved: list[Any] = []
+    monkeypatch.setattr(Component, "to", lambda self, device: moved.append((type(self).__name__, str(device))))
+    batches_of(vc.GenLabel(Gaussian("diagonal")), epochs=1)
+    assert moved == [("Vicinity", "cpu")]
 
 
 def test_a_filter_counts_over_the_whole_batch() -> None:

@@ -120,6 +120,10 @@ def test_mixup_r_is_mixup_of_reconstructions() -> None:
     expected, rows = vc.Mixup(per="sample", n_classes=3, seed=4)(reconstructed, y)
     assert torch.equal(points, expected)
     assert torch.equal(labels, rows)
+    ready = MixupR(space, per="sample", n_classes=3, seed=4)
+    assert not ready.learns()  # or images by the hundred thousand would be reconstructed to learn nothing
+    assert torch.equal(ready(x, y)[0], points)
+    assert ready.mixing_key() != MixupR(PCA(2).fit(x + x.square()), per="sample").mixing_key()
     curved = Squared().fit(x)
     mixed, _ = MixupR(curved, seed=4).fit(x, y)(x, y)
     codes, _ = VarMixup(curved, seed=4).fit(x, y)(x, y)

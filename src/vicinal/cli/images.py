@@ -1,10 +1,13 @@
 """`vicinal train`, `vicinal evaluate`, `vicinal vae train | show`: classifiers of images, and the spaces that they mix in."""
 
+import os
 import shlex
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,37 +16,55 @@ from rich.console import Console
 
 __all__ = ["evaluate_command", "train_command", "vae_app"]
 
-vae_app = typer.Typer(name="vae", help="Train the space that VarMixup mixes in, and look at it.", no_args_is_help=True)
+vae_app = typer.Typer(
+    name="vae",
+    help="Train the space that VarMixup mixes in, and look at it.",
+    short_help="Train and show VarMixup's space.",
+    no_args_is_help=True,
+)
 
-DEFAULT_NETWORK, DEFAULT_EPOCHS = "resnet-18", 150
+DEFAULT_NETWORK = "resnet-18"
+
+LINE_SECONDS = 60.0
+"""How often progress is said where there is no terminal to draw a bar in."""
 
 Data = Annotated[
     str, typer.Option("--data", help="cifar-10, cifar-100, fashion-mnist, mnist, tiny-imagenet, or a folder.")
 ]
 Images = Annotated[
-    Path | None, typer.Option(help="Folder of image files.", show_default="$VICINAL_DATA or ~/.cache/vicinal/images")
+    Path | None,
+    typer.Option(
+        help="Where the data sets' files are, or are to be fetched to.",
+        show_default="$VICINAL_DATA or ~/.cache/vicinal/images",
+    ),
 ]
-Size = Annotated[int | None, typer.Option(min=8, help="Side of the images of a folder, in pixels.")]
-Count = Annotated[int | None, typer.Option("--train-images", min=2, help="Take only so many.", show_default="all")]
+Size = Annotated[int | None, typer.Option(min=8, help="Bring all images to so many pixels a side.")]
+Count = Annotated[
+    int | None, typer.Option("--train-images", min=2, help="Train on so many, drawn at random.", show_default="all")
+]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the images.")]
 BatchSize = Annotated[int, typer.Option(min=2, help="Images a step, over all processes.")]
 Rate = Annotated[float, typer.Option("--learning-rate", help="Of the optimiser.")]
 Device = Annotated[str, typer.Option(help="auto, or torch's name for one: cpu, cuda, cuda:1, mps.")]
-Processes = Annotated[int, typer.Option(min=1, help="Devices, a process each.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes that train together, each on a device of its own.")]
 Precision = Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything.")]
 Entries = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="ENTRY=VALUE", help="Another entry of the protocol, such as alpha=0.5."),
+    typer.Option(
+        "--set", metavar="ENTRY=VALUE", help="Another entry of the protocol, such as alpha=0.5; a wrong one lists all."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress.")]
 Corruptions = Annotated[
     bool, typer.Option("--corruptions/--no-corruptions", help="Corrupt the test images, and test on them.")
 ]
 Corrupted = Annotated[
-    Path | None, typer.Option("--corrupted", help="A published set, such as the folder of CIFAR-10-C, instead.")
+    Path | None, typer.Option("--corrupted", help="A published set instead, such as the folder of CIFAR-10-C.")
 ]
-Tested = Annotated[int | None, typer.Option("--test-images", min=1, help="Corrupt only so many.", show_default="all")]
+Tested = Annotated[
+    int | None, typer.Option("--test-images", min=1, help="Corrupt so many of the test images.", show_default="all")
+]
 
 
 def train_command(
@@ -84,6 +105,7 @@ def train_command(
 ) -> None:
     """Train a classifier of images, evaluate it and write a report; run again, it goes on where it was."""
     from vicinal.cli.entries import read_entries  # noqa: PLC0415 - torch is slow to import
+    from vicinal.core import InputError  # noqa: PLC0415
     from vicinal.core.loop import Hardware  # noqa: PLC0415
     from vicinal.study.images import (  # noqa: PLC0415
         Evaluated,
@@ -93,6 +115,7 @@ def train_command(
         space_for,
         train_method,
     )
+    from vicinal.training.single import Architecture  # noqa: PLC0415
 
     (chosen,) = read_image_methods([method])
     given = {
@@ -107,17 +130,23 @@ def train_command(
     problem, train = _read(data, images, size, protocol.train_images, seed)
     held = None
     if validation:
+        if not 0 < round(validation * len(train)) < len(train):
+            raise InputError(
+                f"--validation must leave images to train on and to choose by, got {validation:g} of {len(train)} images; give a"
+                " larger share, or take more images."
+            )
         train, held = train.split(validation, seed)
     folder = out or Path("runs") / f"{problem.name}-{method}-{seed}"
+    _check_folder(folder)
+    found, quality = None if space is None else _space(space, problem), None
+    published = None if corrupted is None else _published(corrupted, problem)
     hardware = Hardware(device=device, processes=processes, precision=precision, compile=compiled)
-    length = f"{protocol.epochs or chosen.epochs} epochs on {hardware.found()}"
+    length = f"{_epochs(protocol.epochs or chosen.epochs)} on {hardware.found()}"
     _say(console, f"{method} on {len(train)} images of {problem.name}, {protocol.network}, {length}, in {folder}")
+    Architecture.of(protocol.network, train).make()  # or says what is wrong now, and not after hours
     judge = _judge(train, hardware, console, folder.parent / "judges")
-    found, quality = None, None
     with _watching(console) as tell:
-        if space is not None:
-            found = _space(space)
-        elif chosen.space is not None:
+        if found is None and chosen.space is not None:
             found = space_for(
                 chosen.space, train, protocol, seed, folder.parent / "spaces", hardware, lambda p: tell("space", p)
             )
@@ -130,9 +159,11 @@ def train_command(
             chosen, train, protocol, space=found, seed=seed, folder=folder, validation=held, hardware=hardware,
             keep="accuracy" if validation else None, tensorboard=tensorboard, tell=lambda p: tell("classifier", p),
         )  # fmt: skip
+    if _helps():
+        return
     if trained.result.resumed:
         _say(console, f"went on from step {trained.result.resumed}")
-    benchmark = _benchmark(problem, protocol, corruptions, corrupted, console)
+    benchmark = published or _benchmark(problem, protocol, corruptions, images, console)
     metrics, facts = evaluate_training(
         chosen,
         trained,
@@ -162,18 +193,31 @@ def evaluate_command(
     test_images: Tested = None,
     attacked_images: Annotated[int, typer.Option(min=0, help="Attack so many with AutoAttack, radius 8/255.")] = 0,
     report: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = Path("report.html"),
+    device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Evaluate trained classifiers on clean and corrupted images, side by side."""
-    from vicinal.study.images import ImageProtocol, evaluate_checkpoints  # noqa: PLC0415 - torch is slow to import
+    from vicinal.core import InputError  # noqa: PLC0415 - torch is slow to import
+    from vicinal.core.loop import Hardware  # noqa: PLC0415
+    from vicinal.study.images import ImageProtocol, evaluate_checkpoints  # noqa: PLC0415
+    from vicinal.study.images.single import read_checkpoints  # noqa: PLC0415
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
+    if report.is_dir():
+        raise InputError(f"--report must be a file, got the folder {str(report)!r}; add a name such as report.html.")
+    _check_folder(report.parent)
     problem, _ = _read(data, images, size, None, seed)
     protocol = ImageProtocol(test_images=test_images, attacked_images=attacked_images)
-    benchmark = _benchmark(problem, protocol, corruptions, corrupted, console)
+    read_checkpoints(
+        checkpoints, problem
+    )  # or says what is wrong now, and not after the corruption of thousands of images
+    if corrupted is not None:
+        benchmark = _published(corrupted, problem)
+    else:
+        benchmark = _benchmark(problem, protocol, corruptions, images, console)
     found = evaluate_checkpoints(
-        checkpoints, problem, benchmark, protocol, seed=seed,
+        checkpoints, problem, benchmark, protocol, seed=seed, device=Hardware(device=device).found(),
         tell=lambda what: _say(console, what),
     )  # fmt: skip
     _report(found, f"Classifiers of {problem.name}", report)
@@ -221,18 +265,26 @@ def vae_train_command(
         ) from error
     problem, train = _read(data, images, size, train_images, seed)
     path = out or Path("spaces") / f"{problem.name}{'-adv' if epsilon else ''}-vae.safetensors"
+    if path.suffix != ".safetensors":
+        raise InputError(f"--out must be a file that ends in .safetensors, got {str(path)!r}.")
+    _check_folder(path.parent)
     hardware = Hardware(device=device, processes=processes, precision=precision)
     space = MMDVAE(
         latent=shape, width=width, gamma=gamma, divergence=divergence, epsilon=epsilon / 255, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, device=device, precision=precision, seed=seed,
     )  # fmt: skip
-    _say(console, f"MMD-VAE on {len(train)} images of {problem.name}, {epochs} epochs on {hardware.found()}, to {path}")
+    _say(
+        console, f"MMD-VAE on {len(train)} images of {problem.name}, {_epochs(epochs)} on {hardware.found()}, to {path}"
+    )
+    judge = _judge(train, hardware, console)
     with _watching(console) as tell:
         space.fit(
             train.x, name=train.name, folder=path.with_suffix(""), processes=processes, tell=lambda p: tell("space", p)
         )
+    if _helps():
+        return
     save(space, path)
-    _show(space, train, problem, path.with_suffix(".png"), console)
+    _show(space, judge, problem, path.with_suffix(".png"))
 
 
 @vae_app.command("show")
@@ -248,17 +300,18 @@ def vae_show_command(
     """Measure a trained space on images, of the data set that it was trained on or another, and draw a picture."""
     console = Console(stderr=True, quiet=quiet, highlight=False)
     problem, train = _read(data, images, size, train_images, 0)
-    _show(_space(file), train, problem, to or file.with_suffix(".png"), console)
+    space = _space(file, problem)
+    _show(space, _judge(train, None, console), problem, to or file.with_suffix(".png"))
 
 
-def _show(space: Any, train: Any, problem: Any, path: Path, console: Console) -> None:
+def _show(space: Any, judge: Any, problem: Any, path: Path) -> None:
     from vicinal.core.files import write_whole  # noqa: PLC0415
     from vicinal.study.images import space_picture  # noqa: PLC0415
 
-    quality = _quality(space, problem, _judge(train, None, console))
+    quality = _quality(space, problem, judge)
     show = Console(highlight=False)
     rows = {
-        "trained on": f"{space.trained_on_ or 'unnamed images'}, {space.seconds_:.0f} s",
+        "trained on": f"{space.trained_on_ or 'unnamed images'}, {space.seconds_:.1f} s",
         "code": f"{' x '.join(map(str, space.code_shape_))} for images of {' x '.join(map(str, space.shape_))}",
         "quality": quality.text,
     }
@@ -278,14 +331,46 @@ def _read(data: str, images: Path | None, size: int | None, count: int | None, s
     return problem, train
 
 
-def _space(file: Path) -> Any:
+def _space(file: Path, problem: Any) -> Any:
+    """Return a trained space of such images."""
     from vicinal.core import InputError, load  # noqa: PLC0415
+    from vicinal.core.files import read_tensors  # noqa: PLC0415
     from vicinal.spaces import MMDVAE  # noqa: PLC0415
 
-    found = load(file)
+    read_tensors(file)  # says what is wrong with the file itself
+    try:
+        found = load(file)
+    except InputError:
+        found = None
     if not isinstance(found, MMDVAE):
         raise InputError(f"{file} holds no space of images; `vicinal vae train` makes one.")
+    if tuple(found.shape_) != tuple(problem.shape):
+        raise InputError(
+            f"{file} is a space of images {_shape(found.shape_)}, but those of {problem.name} are {_shape(problem.shape)}"
+            " (channels, height, width); train one on these, or give --size."
+        )
     return found
+
+
+def _shape(sizes: Any) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' * (count != 1)}"
+
+
+def _check_folder(folder: Path) -> None:
+    """Say before hours of training what would only fail after them."""
+    from vicinal.core import InputError  # noqa: PLC0415
+
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise InputError(f"can't write in {folder}: {place} is a file; give another folder.")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"can't write in {folder}: {place} is read-only; give a folder that can be written to.")
 
 
 def _quality(space: Any, problem: Any, judge: Any) -> Any:
@@ -301,21 +386,44 @@ def _judge(train: Any, hardware: Any, console: Console, folder: Path | None = No
     from vicinal.study.images import train_judge  # noqa: PLC0415
 
     with _watching(console) as tell:
-        where = None if folder is None else folder / train.fingerprint[:16]
-        return train_judge(train, hardware=hardware, tell=lambda p: tell("judge", p), folder=where)
+        return train_judge(
+            train, hardware=hardware, tell=lambda p: tell("small network, to judge by", p), folder=folder
+        )
 
 
-def _benchmark(problem: Any, protocol: Any, wanted: bool, published: Path | None, console: Console) -> Any:
-    """Return corrupted test images: a published set, or the test images themselves, corrupted here."""
+def _helps() -> bool:
+    """Whether this is one of several processes that train, and not the first, which alone tests and reports."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def _published(folder: Path, problem: Any) -> Any:
+    """Return a published corrupted set, one of such images and classes."""
+    from vicinal.core import InputError  # noqa: PLC0415
     from vicinal.data.images import read_corrupted  # noqa: PLC0415
+
+    found = read_corrupted(folder, classes=problem.classes)
+    shape = tuple(found.batch(found.corruptions[0], found.severities[0]).shape[1:])
+    if shape != tuple(problem.shape):
+        raise InputError(
+            f"--corrupted must hold images of {_shape(problem.shape)} (channels, height, width), as the test images are, got"
+            f" {_shape(shape)} in {folder}; give the set of these images, and leave out --size."
+        )
+    if int(found.y.max()) >= len(problem.classes):
+        raise InputError(
+            f"--corrupted must have labels in 0..{len(problem.classes) - 1}, the classes of {problem.name}, got"
+            f" {int(found.y.max())} in {folder}; give the set of these images."
+        )
+    return found
+
+
+def _benchmark(problem: Any, protocol: Any, wanted: bool, folder: Path | None, console: Console) -> Any:
+    """Return the test images corrupted here, or the published set beside them; None if none are wanted."""
     from vicinal.study.images import corrupted_images  # noqa: PLC0415
 
-    if published is not None:
-        return read_corrupted(published, classes=problem.classes)
     if not wanted:
         return None
     with _bar(console, "corrupting test images") as tell:
-        return corrupted_images(problem, protocol, workers=None, tell=tell)
+        return corrupted_images(problem, protocol, folder, workers=None, tell=tell)
 
 
 def _report(found: Any, title: str, path: Path) -> None:
@@ -323,9 +431,18 @@ def _report(found: Any, title: str, path: Path) -> None:
     from vicinal.study.images import summarize_images  # noqa: PLC0415
     from vicinal.study.report import write_study_report  # noqa: PLC0415
 
-    rows = {one.method: {**one.metrics, "seconds": one.seconds, "space_seconds": one.space_seconds} for one in found}
+    methods = [one.method for one in found]
+    rows, remarks = {}, []
+    for one in found:
+        name = one.method if methods.count(one.method) == 1 else f"{one.method} ({one.source})"
+        rows[name] = {**one.metrics, "seconds": one.seconds, "space_seconds": one.space_seconds}
+    for method in dict.fromkeys(name for name in methods if methods.count(name) > 1):
+        sources = ", ".join(one.source for one in found if one.method == method)
+        remarks.append(f"Taken for trials of {method}, so that the report shows their mean: {sources}.")
     scores_table(rows, Console(highlight=False))
-    summary = summarize_images(found, title, shlex.join(["vicinal", *sys.argv[1:]]))
+    summary = summarize_images(found, title, shlex.join(["vicinal", *sys.argv[1:]]), remarks)
+    for remark in remarks:
+        typer.echo(remark)
     typer.echo(f"report: {write_study_report(summary, path)}")
 
 
@@ -338,9 +455,18 @@ def _watching(console: Console) -> Iterator[Any]:
     """Show a bar with epochs, loss, scores and the time left for each stage of a training."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("done,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    seen = console.is_terminal
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4, disable=not seen) as progress:
         tasks: dict[str, Any] = {}
+        said = time.monotonic()
 
         def tell(stage: str, p: Any) -> None:
             if stage not in tasks:
@@ -350,6 +476,11 @@ def _watching(console: Console) -> Iterator[Any]:
             )
             text = f"{stage}: epoch {min(p.epoch + 1, p.epochs)} of {p.epochs}, loss {p.loss:.3f}{scores}"
             progress.update(tasks[stage], description=text, completed=p.step)
+            nonlocal said
+            if not seen and time.monotonic() - said > LINE_SECONDS:  # a file that somebody looks into now and then
+                said = time.monotonic()
+                left = "" if p.left is None else f", about {timedelta(seconds=round(p.left))} left"
+                _say(console, f"{text}{left}")
 
         yield tell
 
@@ -358,7 +489,7 @@ def _watching(console: Console) -> Iterator[Any]:
 def _bar(console: Console, text: str) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,5 +1,6 @@
 """`vicinal compare`, `vicinal methods`, `vicinal tables`; `vicinal study` is in its own file."""
 
+import errno
 import json
 import os
 import sys
@@ -23,6 +24,16 @@ USAGE_ERRORS: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__n
 INTERRUPTED = 130
 """The status of a command that Ctrl-C ended."""
 
+INTERRUPTIONS = {
+    "compare": "interrupted before the first trial was done; nothing was written.",
+    "evaluate": "interrupted; no report was written.",
+    "study": "interrupted; every record that is done is kept, and the same command goes on.",
+    "train": "interrupted; the epochs that are done are kept, and the same command goes on.",
+    "vae train": "interrupted; the epochs that are done are kept, and the same command goes on.",
+    "vae show": "interrupted; no picture was written.",
+}
+"""What is left of a command that Ctrl-C ended."""
+
 app = typer.Typer(
     name="vicinal",
     help="Mixup, done right: vicinal training guided by generative models.",
@@ -32,8 +43,8 @@ app = typer.Typer(
 )
 app.add_typer(study_app)
 app.add_typer(vae_app)
-app.command("train")(train_command)
-app.command("evaluate")(evaluate_command)
+app.command("train", short_help="Train a classifier of images, and test it.")(train_command)
+app.command("evaluate", short_help="Test trained classifiers, side by side.")(evaluate_command)
 
 
 def main() -> None:
@@ -46,18 +57,22 @@ def main() -> None:
         _complain(str(error))
         sys.exit(2)
     except USAGE_ERRORS as error:
-        _complain(f"{error.format_message().rstrip('.')}; `vicinal --help` shows what there is.")
+        command = error.ctx.command_path if getattr(error, "ctx", None) is not None else "vicinal"
+        _complain(f"{error.format_message().rstrip('.')}; `{command} --help` shows what there is.")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        if sys.argv[1:2] == ["study"]:
-            _complain("interrupted; every record that is done is kept, and the same command goes on.")
-        else:
-            _complain("interrupted before the first trial was done; nothing was written.")
+        _complain(INTERRUPTIONS.get(" ".join(sys.argv[1:3]), INTERRUPTIONS.get("".join(sys.argv[1:2]), "interrupted.")))
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has closed it, as `| head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise  # not of a file: a fault, whose place must be seen
+        where = f"{os.fsdecode(error.filename)!r}" if isinstance(error.filename, str | bytes) else "a file"
+        _complain(f"can't use {where} ({error.strerror}); free some space, or give another folder or file.")
+        sys.exit(2)
 
 
 def _complain(message: str) -> None:
@@ -81,7 +96,7 @@ def _vicinal(
     pass
 
 
-@app.command("compare")
+@app.command("compare", short_help="Train several classifiers of a table.")
 def compare_command(
     source: Annotated[
         str,
@@ -152,9 +167,11 @@ def compare_command(
 
 @app.command("methods")
 def methods_command(
-    images: Annotated[bool, typer.Option("--images", help="Those of images instead, and networks.")] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="Of images, and the networks; else those of tables.")
+    ] = False,
 ) -> None:
-    """List the methods that `compare` and studies know."""
+    """List the methods of tables, or of images."""
     from vicinal.cli.terminal import two_columns  # noqa: PLC0415
     from vicinal.study.methods import METHODS  # noqa: PLC0415
 
@@ -177,7 +194,7 @@ def methods_command(
 
 @app.command("tables")
 def tables_command() -> None:
-    """List the tables and synthetic problems that come along."""
+    """List the tables that come along."""
     from vicinal.cli.terminal import two_columns  # noqa: PLC0415
     from vicinal.data import SYNTHETIC, bundled_tables  # noqa: PLC0415
 

@@ -15,6 +15,7 @@ __all__ = ["study_app"]
 study_app = typer.Typer(
     name="study",
     help="Run the studies of the papers, or your own: resumable, on one machine or a cluster.",
+    short_help="Run the papers' studies, or your own.",
     no_args_is_help=True,
 )
 
@@ -39,15 +40,22 @@ def run_command(
     ] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask OpenML for what --tables does not hold.")] = False,
     out: Annotated[Path | None, typer.Option(help="The study's folder.", show_default="studies/SUITE")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine.", show_default="cores")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes on this machine.", show_default="cores; for images GPUs")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A dask scheduler that runs already, such as tcp://host:8786.")
     ] = None,
     methods: Annotated[str | None, typer.Option(help="Names with commas between.", show_default="the suite's")] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Random splits.", show_default="the suite's")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Random splits; of images, seeds.", show_default="the suite's")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
     protocol: Annotated[str | None, typer.Option(help="tuned or paper.", show_default="the suite's")] = None,
-    network: Annotated[str | None, typer.Option(help="linear or mlp.", show_default="the suite's")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="linear or mlp; of images, see `vicinal methods --images`.", show_default="the suite's"),
+    ] = None,
     alpha: Annotated[float | None, typer.Option(help="Of mixup's Beta(alpha, alpha).", show_default="1")] = None,
     scale: Annotated[
         bool | None, typer.Option("--scale/--no-scale", help="Standardise the features.", show_default="the protocol's")
@@ -57,7 +65,10 @@ def run_command(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of image files.", show_default="$VICINAL_DATA or ~/.cache/vicinal/images"),
+        typer.Option(
+            help="Where the data sets' files are, or are to be fetched to.",
+            show_default="$VICINAL_DATA or ~/.cache/vicinal/images",
+        ),
     ] = None,
     entries: Annotated[
         list[str] | None,
@@ -85,6 +96,15 @@ def run_command(
         "seed": seed,
         "command": shlex.join(["vicinal", *sys.argv[1:]]),
     }
+    of_tables = {
+        "--tables": tables, "--fetch": fetch or None, "--protocol": protocol, "--alpha": alpha, "--scale": scale,
+        "--attack-steps": attack_steps,
+    }  # fmt: skip
+    if chosen.kind == "images" and (strange := [name for name, value in of_tables.items() if value is not None]):
+        raise InputError(
+            f"{strange[0]} is for suites of tables, and {chosen.name} is one of images; give entries of its protocol by --set,"
+            " such as --set alpha=0.4."
+        )
     with _reading(console) as tell_read:
         if chosen.kind == "images":
             from vicinal.cli.entries import read_entries  # noqa: PLC0415
@@ -110,7 +130,7 @@ def run_command(
                 network=network, options={"alpha": alpha, "scale": scale}, tell=tell_read, **shared,
             )  # fmt: skip
     _say_missing(plan.manifest["missing"], console)
-    with connect(scheduler) if scheduler else _local(workers) as client, _counting(console) as tell:
+    with connect(scheduler) if scheduler else _local(workers, chosen.kind) as client, _counting(console) as tell:
         tally = run_plan(plan, store, client, retry_failed=retry_failed, work=work, tell=tell)
     _say(tally, store.folder, Console(highlight=False))
     _report(store, store.folder / "report.html")
@@ -146,7 +166,7 @@ def report_command(
     _report(Store(folder, read_only=True), to or folder / "report.html")
 
 
-@study_app.command("export")
+@study_app.command("export", short_help="Write its tables or records as files.")
 def export_command(
     folder: Folder,
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "csv",
@@ -183,7 +203,7 @@ def export_command(
         typer.echo(path)
 
 
-@study_app.command("merge")
+@study_app.command("merge", short_help="Add the records of other folders.")
 def merge_command(
     into: Annotated[Path, typer.Argument(help="The folder that takes the records.")],
     others: Annotated[list[Path], typer.Argument(help="Folders whose records are added.")],
@@ -198,7 +218,7 @@ def merge_command(
         typer.echo(str(problem), err=True)
 
 
-@study_app.command("seal")
+@study_app.command("seal", short_help="Put its records into one file.")
 def seal_command(folder: Folder) -> None:
     """Put a study's records into one Parquet file, each whole; everything reads it as before."""
     from vicinal.core.checks import InputError  # noqa: PLC0415
@@ -218,12 +238,15 @@ def _report(store: Any, path: Path) -> None:
     typer.echo(f"report: {write_study_report(summary, path)}")
 
 
-def _local(workers: int | None) -> Any:
+def _local(workers: int | None, kind: str) -> Any:
+    import torch  # noqa: PLC0415 - slow to import
     from dask.system import CPU_COUNT  # noqa: PLC0415
 
     from vicinal.study.runner import local_cluster  # noqa: PLC0415
 
-    return local_cluster(workers or CPU_COUNT)
+    # A training of images fills a GPU, and as many as there are processors would not fit into its memory.
+    usual = torch.cuda.device_count() if kind == "images" else 0
+    return local_cluster(workers or usual or CPU_COUNT)
 
 
 def _counted(done: int, failed: int, left: int) -> str:
@@ -256,7 +279,7 @@ def _reading(console: Console) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
 
     columns = (TextColumn("reading tables"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
         yield lambda read, total: progress.update(task, completed=read, total=total)
 
@@ -269,7 +292,9 @@ def _counting(console: Console) -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress:
+    with Progress(
+        *columns, console=console, transient=True, refresh_per_second=2, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task("starting workers", total=None)
 
         def tell(tally: Any) -> None:

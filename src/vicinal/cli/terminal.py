@@ -113,8 +113,8 @@ SCORES = {
     "ece": ("ECE %", 100, 2),
     "robust_accuracy": ("attacked %", 100, 2),
     "fid": ("FID", 1, 1),
-    "seconds": ("training s", 1, 0),
-    "space_seconds": ("space s", 1, 0),
+    "seconds": ("training s", 1, 1),
+    "space_seconds": ("space s", 1, 1),
 }
 """Title, unit and digits of what is printed of a classifier of images."""
 

@@ -196,7 +196,7 @@ def load(path: str | Path) -> Any:
     """
     tensors, plain = read_tensors(path)
     if "root" not in plain:
-        raise InputError(f"{path} holds tensors but no component of vicinal.")
+        raise InputError(f"{path} holds tensors but no component of vicinal; `vicinal.save` writes them.")
     if plain["format"] > FORMAT:
         raise InputError(f"{path} was written by a newer vicinal (format {plain['format']}); upgrade with pip.")
     component = restore(plain["root"], tensors)

@@ -81,6 +81,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = load(data)
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}.") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; name a file in it.") from error
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a safetensors file, or it is torn ({error}); save it again.") from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

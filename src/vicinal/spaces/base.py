@@ -174,6 +174,16 @@ class Reconstructed(Space):
 
     space_: Space
 
+    def of_fitted(self) -> Self:
+        """Take the measures of a space that is fitted, in place of `fit`, which would reconstruct all points for them."""
+        self.space_ = self.space
+        self.shape_ = self.code_shape_ = tuple(self.space.shape_)
+        self.residual_ = self.space.residual_
+        return self
+
+    def _learnt(self) -> str:
+        return "" if self.space.fitted else super()._learnt()  # which the space itself says
+
     def _fit(self, x: Tensor) -> None:
         self.space_ = self.space if self.space.fitted else self.space.__sklearn_clone__().fit(x)
 

@@ -157,6 +157,12 @@ class MMDVAE(Space):
         check_number("variance", self.variance, 0, open_low=True)
         check_number("epsilon", self.epsilon, 0, 1)
         check_number("attack_steps", self.attack_steps, 1, whole=True)
+        check_number("width", self.width, 1, whole=True)
+        check_number("blocks", self.blocks, 0, whole=True)
+        if not len(self.bandwidths):
+            raise InputError("`bandwidths` must hold one number or more, got none.")
+        for bandwidth in self.bandwidths:
+            check_number("bandwidths", bandwidth, 0, open_low=True)
         if x.ndim != 4 or len(x) < 2:
             raise InputError(
                 f"`x` must be at least 2 images (N, C, H, W), got {tuple(x.shape)}; add the channels' axis."

@@ -46,7 +46,13 @@ class PCA(Space):
         self.directions_ = directions[: min(count, len(directions))].contiguous()
 
     def _encode(self, x: Tensor) -> Tensor:
-        return (x.flatten(1).to(self.mean_.dtype) - self.mean_) @ self.directions_.T
+        mean, directions = self._beside(x)
+        return (x.flatten(1).to(mean.dtype) - mean) @ directions.T
 
     def _decode(self, z: Tensor) -> Tensor:
-        return (z.to(self.mean_.dtype) @ self.directions_ + self.mean_).reshape(-1, *self.shape_)
+        mean, directions = self._beside(z)
+        return (z.to(mean.dtype) @ directions + mean).reshape(-1, *self.shape_)
+
+    def _beside(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        # A space is shared, by what is trained on a GPU and what is measured beside it.
+        return self.mean_.to(values.device), self.directions_.to(values.device)

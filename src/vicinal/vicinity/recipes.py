@@ -256,4 +256,5 @@ def MixupR(  # noqa: N802
         >>> bool(torch.allclose(points[:, 0], points[:, 1], atol=1e-6))
         True
     """
-    return InSpace(Reconstructed(space), Mixup(alpha, per), n_classes=n_classes, seed=seed)
+    again = Reconstructed(space).of_fitted() if space.fitted else Reconstructed(space)
+    return InSpace(again, Mixup(alpha, per), n_classes=n_classes, seed=seed)

@@ -165,7 +165,7 @@ class _Run:
             name, there, here = differs
             raise InputError(
                 f"{path.parent} holds a training with another `{name}` ({there!r:.80}, here {here!r:.80}); choose another"
-                " folder, or delete this one to start anew."
+                " folder, give what it was trained with, or delete this one to start anew."
             )
         check_fits(self.module, found.weights, path)
         self.module.load_state_dict(found.weights)

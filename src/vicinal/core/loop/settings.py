@@ -54,6 +54,11 @@ class Descent:
     def __post_init__(self) -> None:
         check_in("optimizer", self.optimizer, ("adam", "adamw", "sgd"))
         check_in("schedule", self.schedule, SCHEDULES)
+        if (self.schedule == "multistep") != bool(self.milestones):
+            raise InputError(
+                f"`milestones` must name the epochs at which a 'multistep' schedule falls, and no other has them, got"
+                f" {self.milestones!r} for {self.schedule!r}; give some, as in milestones=(100, 150), or another schedule."
+            )
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
         check_number("weight_decay", self.weight_decay, 0)
         check_number("momentum", self.momentum, 0, 1, open_high=True)

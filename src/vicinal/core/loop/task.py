@@ -16,7 +16,8 @@ class Batch:
     """One step's rows, and the randomness that belongs to it.
 
     What is drawn is drawn for the whole batch, from a generator that is in the same state in every process; a process then
-    computes its own part. So two processes train as one does.
+    computes its own part. So two processes train as one does, but for what depends on a part as a whole: statistics of batch
+    norm, and what an objective (not a vicinity) draws or pairs, as adversarial ones and manifold mixup do.
 
     Attributes:
         index: (B,) rows of the data, the batch of all processes.

@@ -69,7 +69,7 @@ def decode_files(paths: Sequence[str | Path], size: int | None = None, *, colour
                 f"{width} x {height} in {str(name)!r}"
                 for name, height, width in ((paths[0], *images.shape[2:]), (path, *image.shape[1:]))
             )
-            raise InputError(f"images must have one size, got {got}; give `size=`, pixels to bring all to.")
+            raise InputError(f"images must have one size, got {got}; give `size` (--size), the pixels to bring all to.")
         if len(image) > images.shape[1]:
             images = images.expand(-1, 3, -1, -1).clone()
         images[row] = image

@@ -173,7 +173,7 @@ def _fetch(download: Callable[[], Any], named: _Named, name: str, missing: str, 
         package = f"run `apt-get install {named.package}`, " if named.package else ""
         raise InputError(
             f"{name} needs {missing!r}, which is not in {looked} and could not be fetched ({one_line(error)});"
-            f" {package}get it from {named.page}, or name its folder with `folder=`."
+            f" {package}get it from {named.page}, or name its folder with `folder` (--images)."
         ) from error
 
 

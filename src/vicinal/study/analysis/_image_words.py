@@ -90,7 +90,7 @@ def image_headline(summary: Mapping[str, Any]) -> dict[str, Any]:
         sentences.append(
             f"With {_trials(most)} no verdict is given: differences may be chance. {FEWEST} trials or more would tell."
         )
-    if summary["subject"] is None and goal(metric):
+    if summary["subject"] is None and goal(metric) and len(summary["methods"]) > 1:
         sentences.append(f"{method_name(main['method'])} was picked for its mean, so that its lead may be luck.")
     sentences += [*_published(summary["published"]), *_spaces(summary)]
     return {"claim": claim, "sentences": [text for text in sentences if text]}

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vicinal.core import generator_at, require
+from vicinal.core import InputError, generator_at, require
 from vicinal.data.images import (
     CorruptedSet,
     ImageProblem,
@@ -33,6 +34,7 @@ from vicinal.spaces import Space
 from vicinal.study.images.methods import ImageMethod
 from vicinal.study.images.protocol import ImageProtocol
 from vicinal.study.images.train import Quality, Trained
+from vicinal.study.store.disk import explained, locked
 from vicinal.training.single import mixed_images, ready_for
 from vicinal.vicinity import BaseVicinity
 
@@ -50,8 +52,12 @@ GRID = (4, 8)
 
 LINEARITY_STEPS = 10
 
-PUBLISHED = {"cifar-10": "CIFAR-10-C", "cifar-100": "CIFAR-100-C", "tiny-imagenet": "Tiny-ImageNet-C"}
-"""Folders of the published corrupted sets (Hendrycks and Dietterich, 2019)."""
+PUBLISHED = {
+    "cifar-10": ("CIFAR-10-C", (3, 32, 32)),
+    "cifar-100": ("CIFAR-100-C", (3, 32, 32)),
+    "tiny-imagenet": ("Tiny-ImageNet-C", (3, 64, 64)),
+}
+"""Folders of the published corrupted sets, and the shape of their images (Hendrycks and Dietterich, 2019)."""
 
 
 def corrupted_images(
@@ -64,7 +70,7 @@ def corrupted_images(
     """Return the corrupted test images of a protocol.
 
     The published set is taken where its folder (`CIFAR-10-C`, `CIFAR-100-C`, `Tiny-ImageNet-C`) is beside the images and all of
-    the test images are asked for; else they are corrupted here, once, and kept on the disk.
+    the test images, in their own size, are asked for; else they are corrupted here, once, and kept on the disk.
 
     Args:
         problem: whose test images.
@@ -80,13 +86,24 @@ def corrupted_images(
             corruption_accuracy(trained.classifier, corrupted).mean
     """
     count = protocol.test_images
-    published = image_folder(folder) / PUBLISHED.get(problem.name, "-")
-    if count is None and published.is_dir():
-        return read_corrupted(published, classes=problem.classes)
+    name, shape = PUBLISHED.get(problem.name, ("", ()))
+    published = image_folder(folder) / name
+    if count is None and problem.shape == shape and published.is_dir():
+        found = read_corrupted(published, classes=problem.classes)
+        chosen = tuple(name for name in found.corruptions if name in protocol.corruptions)
+        if lacks := sorted(set(protocol.corruptions) - set(chosen)):
+            raise InputError(f"{published} lacks {lacks[0]!r}; unpack its archive again, or name other 'corruptions'.")
+        return replace(found, corruptions=chosen, severities=tuple(sorted(set(protocol.severities))))
     test = problem.test if count is None or count >= len(problem.test) else problem.test.first(count)
-    return corrupt_images(
-        test, corruptions=protocol.corruptions, severities=protocol.severities, workers=workers, tell=tell
-    )
+    home = image_folder() / "corrupted"
+    with explained(home):
+        home.mkdir(parents=True, exist_ok=True)
+        (home / ".lock").touch()
+    # Of several processes that want them, one works and the others find what it did.
+    with locked(home):
+        return corrupt_images(
+            test, corruptions=protocol.corruptions, severities=protocol.severities, workers=workers, tell=tell
+        )
 
 
 def evaluate_classifier(
@@ -131,7 +148,16 @@ def evaluate_classifier(
         told("local linearity")
         some = test if len(test) <= protocol.linearity_images else test.first(protocol.linearity_images)
         for epsilon in protocol.linearity:
-            errors = local_linearity(classifier, some.pixels(), some.y, epsilon, steps=LINEARITY_STEPS, seed=seed)
+            errors = local_linearity(
+                classifier,
+                some.pixels(),
+                some.y,
+                epsilon,
+                steps=LINEARITY_STEPS,
+                seed=seed,
+                # Gradients of as many images as a step of training has: more need not fit into memory.
+                batch_size=protocol.batch_size,
+            )
             scores[f"linearity_{255 * epsilon:g}"] = float(errors.mean())
     if protocol.attacked_images:
         told("AutoAttack")
@@ -231,7 +257,8 @@ def evaluate_samples(
     fake = mixed_images(vicinity, images, count, generator_at(seed=seed, purpose="distance"))
     real = images.first(count, seed).pixels()
     features = None if has_inception() else penultimate(judge)
-    found = image_distance(real, fake, features, kid_subset_size=min(500, count), seed=seed)
+    where = next(judge.parameters()).device
+    found = image_distance(real, fake, features, kid_subset_size=min(500, count), seed=seed, device=where)
     return {"fid": found.fid, "kid": found.kid}, found.features
 
 

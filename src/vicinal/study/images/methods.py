@@ -78,7 +78,7 @@ IMAGE_METHODS: Mapping[str, ImageMethod] = MappingProxyType(
                 "mixup at a random layer of the network",
                 "Verma et al., Manifold mixup, ICML 2019",
                 _VANILLA,
-                lambda protocol: ManifoldMixup(protocol.manifold_alpha),
+                lambda protocol: ManifoldMixup(protocol.manifold_alpha, protocol.manifold_layers),
             ),
             ImageMethod(
                 "cutmix",

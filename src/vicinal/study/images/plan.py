@@ -1,6 +1,6 @@
 """From a suite of images to units of work: one for every data set, method and trial, each with the key of its record.
 
-What a record says depends on its axes alone: the protocol's entries are among them, all but those that only say what is tested.
+What a record says depends on its axes alone: the entries of the protocol that a suite or a user gave are among them.
 """
 
 import datetime
@@ -19,6 +19,7 @@ from vicinal.study.images.protocol import ImageProtocol, read_image_protocol
 from vicinal.study.plan import Plan
 from vicinal.study.record import Axes
 from vicinal.study.suite import Suite
+from vicinal.training.single import Architecture
 
 __all__ = ["ImageUnit", "make_image_plan"]
 
@@ -32,7 +33,7 @@ class ImageUnit:
 
     Attributes:
         axes: of its record. dataset: a name that `read_images` knows. images: folder of its files, None for the usual.
-        scratch: folder for checkpoints, trained spaces and corrupted images, on the disk of whoever does the work.
+        scratch: folder for checkpoints, judges and trained spaces, on the disk of whoever does the work.
         given: entries of the protocol, plain JSON. trial: number of the trial. cost: a rough guess, for the order.
     """
 
@@ -95,6 +96,7 @@ def make_image_plan(
         raise InputError(f"none of the data sets of {suite.name} is to be had; the first: {missing[0]['why']}.")
     units = []
     for dataset, problem in read.items():
+        Architecture.of(protocol.network, problem.train).make()  # or says what is wrong now, and not in every unit
         mark = f"{problem.train.fingerprint[:8]}{problem.test.fingerprint[:8]}"
         for method in chosen:
             for trial in range(count):

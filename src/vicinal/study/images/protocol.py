@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
-from vicinal.core import InputError
+from vicinal.core import InputError, check_number
 from vicinal.core.loop import Descent
 from vicinal.data.images import CORRUPTIONS, SEVERITIES
+from vicinal.data.images.corruptions import check_corruptions, check_severities
 from vicinal.spaces import MMDVAE
 
 __all__ = ["ImageProtocol", "read_image_protocol"]
@@ -20,11 +21,11 @@ class ImageProtocol:
     Attributes:
         network: a name of `vicinal.networks.NETWORKS`.
         epochs: of every method; None for each method's own of the paper.
-        batch_size, learning_rate, weight_decay, optimizer, schedule: of the classifier's training.
+        batch_size, learning_rate, weight_decay, optimizer, schedule, milestones: of the classifier's training; see `Descent`.
         augmented: random crops and flips; the paper does not say, and its clean accuracies are of such training.
         train_images: how many of the training images, drawn by the trial; None for all.
         test_images: how many of the test images are corrupted, the same for every trial; None for all. Clean scores are of all.
-        alpha: of mixup's Beta, the paper's eta. manifold_alpha: of manifold mixup's.
+        alpha: of mixup's Beta, the paper's eta. manifold_alpha: of manifold mixup's. manifold_layers: where it mixes.
         epsilon, step_size: of AT, TRADES and IAT, in pixels from 0 to 1. attack_steps: of their search; the paper does not say.
         beta: of TRADES. gamma: the posterior's share in varmixup-genlabel.
         vae: parameters of `MMDVAE`. vae_epsilon: of the adversarial one, in pixels from 0 to 1.
@@ -48,11 +49,13 @@ class ImageProtocol:
     weight_decay: float = 0.0
     optimizer: str = "adam"
     schedule: str = "constant"
+    milestones: tuple[int, ...] = ()
     augmented: bool = True
     train_images: int | None = None
     test_images: int | None = None
     alpha: float = 1.0
     manifold_alpha: float = 2.0
+    manifold_layers: tuple[str, ...] = ("input", "layer1", "layer2")
     epsilon: float = 8 / 255
     step_size: float = 2 / 255
     attack_steps: int = 10
@@ -68,6 +71,25 @@ class ImageProtocol:
     distance_images: int = 0
     attacked_images: int = 0
 
+    def __post_init__(self) -> None:
+        # What is wrong is said now, and not after hours of training.
+        for name in ("epochs", "train_images", "test_images"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 1, whole=True)
+        check_number("batch_size", self.batch_size, 1, whole=True)
+        for name in ("linearity_images", "distance_images", "attacked_images"):
+            check_number(name, getattr(self, name), 0, whole=True)
+        for name in ("linearity", "corruptions", "severities", "milestones"):
+            if not isinstance(getattr(self, name), tuple):
+                raise InputError(f"`{name}` must be a list, got {getattr(self, name)!r}; write it in brackets.")
+        for epsilon in self.linearity:
+            check_number("linearity", epsilon, 0)
+        check_corruptions(self.corruptions)
+        check_severities(self.severities)
+        if not self.corruptions or not self.severities:
+            raise InputError("`corruptions` and `severities` must name at least one each, got none.")
+        self.descent()
+
     def descent(self) -> Descent:
         """Return the classifier's optimiser and schedule."""
         return Descent(
@@ -75,6 +97,7 @@ class ImageProtocol:
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             schedule=self.schedule,
+            milestones=self.milestones,
         )
 
     def space(self, kind: str, seed: int, device: str = "auto", precision: str = "32-true") -> MMDVAE:
@@ -110,4 +133,7 @@ def read_image_protocol(given: Mapping[str, Any], base: ImageProtocol | None = N
         allowed = MMDVAE._get_param_names()
         if strange := sorted(values["vae"].keys() - set(allowed)):
             raise InputError(f"a protocol's 'vae' has no entry {strange[0]!r}; it has {', '.join(allowed)}.")
-    return replace(base, **values)
+    try:
+        return replace(base, **values)
+    except TypeError as error:
+        raise InputError(str(error)) from error

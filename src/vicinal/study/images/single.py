@@ -12,6 +12,7 @@ import torch
 import vicinal
 from vicinal.core import InputError
 from vicinal.data.images import CORRUPTION_GROUPS, CorruptedSet, ImageProblem
+from vicinal.networks import Normalized
 from vicinal.study.analysis import analyse_images
 from vicinal.study.images.evaluate import evaluate_classifier
 from vicinal.study.images.protocol import ImageProtocol
@@ -19,7 +20,7 @@ from vicinal.study.record import Axes, Record, make_record
 from vicinal.study.store.columns import frame_of, table_of
 from vicinal.training.single import read_classifier
 
-__all__ = ["Evaluated", "evaluate_checkpoints", "summarize_images"]
+__all__ = ["Evaluated", "evaluate_checkpoints", "read_checkpoints", "summarize_images"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Evaluated:
     Attributes:
         dataset, method, network: names. metrics: by name. facts: as a study's record has them.
         seconds: of its training. space_seconds: of the training of its space.
+        source: its file or folder, where it was read from one.
     """
 
     dataset: str
@@ -38,6 +40,36 @@ class Evaluated:
     facts: Mapping[str, Any]
     seconds: float
     space_seconds: float = 0.0
+    source: str = ""
+
+
+def read_checkpoints(paths: Sequence[Path], problem: ImageProblem) -> list[tuple[Normalized, Mapping[str, Any]]]:
+    """Read classifiers that `vicinal train` left, each of a problem's images and classes; see `read_classifier`.
+
+    Raises:
+        InputError: a file that is no classifier, or one of other images.
+
+    Examples:
+        Before what takes long::
+
+            read_checkpoints([Path("runs/a"), Path("runs/b")], problem)
+    """
+    found = []
+    for path in paths:
+        classifier, about = read_classifier(path)
+        architecture = about["architecture"]
+        if tuple(architecture.shape) != problem.shape or len(architecture.classes) != len(problem.classes):
+            raise InputError(
+                f"{path} is a classifier of {len(architecture.classes)} classes of images {tuple(architecture.shape)};"
+                f" {problem.name} has {len(problem.classes)} of {problem.shape}. Give its own data with --data, and its --size."
+            )
+        if differ := [pair for pair in zip(architecture.classes, problem.classes, strict=True) if pair[0] != pair[1]]:
+            raise InputError(
+                f"{path} is a classifier of other classes: {differ[0][0]!r} is {differ[0][1]!r} in {problem.name}. Give its own"
+                " data with --data."
+            )
+        found.append((classifier, about))
+    return found
 
 
 def evaluate_checkpoints(
@@ -71,21 +103,18 @@ def evaluate_checkpoints(
             write_study_report(summarize_images(found, "a and b"), "report.html")
     """
     found = []
-    for path in paths:
-        classifier, about = read_classifier(path)
+    for path, (classifier, about) in zip(paths, read_checkpoints(paths, problem), strict=True):
         architecture = about["architecture"]
-        if tuple(architecture.shape) != problem.shape or len(architecture.classes) != len(problem.classes):
-            raise InputError(
-                f"{path} is a classifier of {len(architecture.classes)} classes of images {tuple(architecture.shape)};"
-                f" {problem.name} has {len(problem.classes)} of {problem.shape}. Give its own data with --data."
-            )
         name = about.get("method", Path(path).stem)
         classifier.to(device)
-        if tell is not None:
-            tell(f"testing {path}")
-        scores = evaluate_classifier(classifier, problem.test, corrupted, protocol, seed)
+
+        def said(what: str, path: Path = path) -> None:
+            if tell is not None:
+                tell(f"testing {path}: {what}")
+
+        scores = evaluate_classifier(classifier, problem.test, corrupted, protocol, seed, said)
         facts = {
-            "rows": len(problem.train),
+            "rows": about.get("rows", len(problem.train)),
             "test_rows": len(problem.test),
             "corrupted_rows": 0 if corrupted is None else len(corrupted),
             "classes": len(problem.classes),
@@ -95,7 +124,8 @@ def evaluate_checkpoints(
             "epochs": about["epoch"],
             "device": device,
         }
-        found.append(Evaluated(problem.name, name, architecture.network, scores, facts, about["seconds"]))
+        seconds = about["seconds"], about.get("space_seconds", 0.0)
+        found.append(Evaluated(problem.name, name, architecture.network, scores, facts, *seconds, str(path)))
     return found
 
 

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack, cast
@@ -117,12 +117,19 @@ def train_method(
         raise InputError(
             f"`space` must be of images {tuple(images.x.shape[1:])}, got one of {tuple(space.shape_)}; train one on such images."
         )
-    about = {"method": method.name, "images": images.name, "space": None if space is None else space.trained_on_}
+    used = space if method.space is not None else None
+    about = {
+        "method": method.name,
+        "images": images.name,
+        "rows": len(images),
+        "space": None if used is None else used.trained_on_,
+        "space_seconds": 0.0 if used is None else used.seconds_,
+    }
     loop: LoopOptions = {"batch_size": protocol.batch_size, "descent": protocol.descent(), **options}
     classifier, result = train_classifier(
         Architecture.of(protocol.network, images),
         images,
-        method.vicinity(protocol, space if method.space is not None else None),
+        method.vicinity(protocol, used),
         method.objective(protocol),
         epochs=protocol.epochs or method.epochs,
         augmented=protocol.augmented,
@@ -130,7 +137,6 @@ def train_method(
         about=about,
         **loop,
     )
-    used = space if method.space is not None else None
     return Trained(classifier, result, used, 0.0 if used is None else used.seconds_)
 
 
@@ -154,7 +160,7 @@ def space_for(
         protocol: how to train it.
         seed: of its training.
         folder: of trained spaces; None trains without leaving anything.
-        hardware: what to run on.
+        hardware: what to run on. Of several processes all must come here, and none waits for another.
         tell: called with a `LoopProgress`.
 
     Examples:
@@ -170,13 +176,13 @@ def space_for(
     described = {**space.get_params(), "device": None}
     mark = hashlib.blake2b(f"{described}{images.fingerprint}".encode(), digest_size=6).hexdigest()
     path = Path(folder) / f"{images.name}-{kind}-{mark}.safetensors"
-    work = path.with_suffix("")
-    work.mkdir(parents=True, exist_ok=True)
-    with locked(work):
+    # The lock lies beside what is removed: a process that is about to wait for it must find it.
+    with _alone(path.parent / ".locks" / path.stem, hardware):
         if not path.exists():
+            work = path.with_suffix("")
             space.fit(images.x, name=images.name, folder=work, tell=tell, processes=hardware.processes)
             save(space, path)
-    shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
     return cast(MMDVAE, load(path))
 
 
@@ -194,17 +200,19 @@ def train_judge(
         seed: of its training.
         hardware: what to run on.
         tell: called with a `LoopProgress`.
-        folder: where it is kept; found there, it is not trained again.
+        folder: of judges, each under a name of its images, seed and precision; found there, it is not trained again.
 
     Examples:
         See `quality_of`.::
 
             judge = train_judge(problem.train)
     """
+    hardware = hardware or Hardware()
     some = images if len(images) <= JUDGE_IMAGES else images.first(JUDGE_IMAGES, seed)
+    place = None
     if folder is not None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    with contextlib.nullcontext() if folder is None else locked(Path(folder)):
+        place = Path(folder) / f"{images.fingerprint[:16]}-{seed}-{hardware.precision}-{JUDGE_EPOCHS}"
+    with contextlib.nullcontext() if place is None else _alone(place, hardware):
         judge, _ = train_classifier(
             Architecture.of("small-resnet", images),
             some,
@@ -213,9 +221,17 @@ def train_judge(
             hardware=hardware,
             seed=seed,
             tell=tell,
-            folder=folder,
+            folder=place,
         )
     return judge
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, hardware: Hardware) -> Iterator[None]:
+    """Hold a folder's lock, unless several processes train together: the first would wait for the others, and they for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.nullcontext() if hardware.processes > 1 else locked(folder):
+        yield
 
 
 def quality_of(space: MMDVAE, test: ImageSet, judge: nn.Module) -> Quality:

@@ -14,6 +14,7 @@ import torch
 
 import vicinal
 from vicinal.core import InputError, require, seed_at
+from vicinal.core.loop import Hardware
 from vicinal.data.images import ImageProblem, ImageSet, read_images
 from vicinal.study.images.evaluate import corrupted_images, evaluate_training
 from vicinal.study.images.methods import IMAGE_METHODS
@@ -46,21 +47,21 @@ def run_image_unit(unit: ImageUnit, problem: Any = None) -> list[dict[str, Any]]
         torch.set_num_threads(1)
     axes, protocol, method = unit.axes[0], protocol_of(unit), IMAGE_METHODS[unit.axes[0].method]
     started, clock = datetime.now(UTC), time.perf_counter()
-    scratch = Path(unit.scratch)
+    scratch, hardware = Path(unit.scratch), Hardware(device=_device())
     run = scratch / "runs" / axes.key
     try:
         problem = _problem(unit.dataset, unit.images)
         seed = seed_at(dataset=unit.dataset, seed=axes.seed, trial=unit.trial, purpose="images") % 2**31
         images = _training_images(problem, protocol, seed)
-        judge = train_judge(images, seed, folder=scratch / "judges" / images.fingerprint[:16])
+        judge = train_judge(images, seed, hardware, folder=scratch / "judges")
         space, quality = None, None
         if method.space is not None:
             learnt_from = _space_images(protocol, images, unit.images)
-            space = space_for(method.space, learnt_from, protocol, seed, scratch / "spaces")
+            space = space_for(method.space, learnt_from, protocol, seed, scratch / "spaces", hardware)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # the report says it
                 quality = quality_of(space, problem.test, judge)
-        trained = train_method(method, images, protocol, space=space, seed=seed, folder=run)
+        trained = train_method(method, images, protocol, space=space, seed=seed, folder=run, hardware=hardware)
         corrupted = corrupted_images(problem, protocol, unit.images, workers=1)
         metrics, facts = evaluate_training(
             method, trained, images, problem, corrupted, protocol, judge, quality, seed, grid=unit.trial == 0
@@ -77,6 +78,17 @@ def run_image_unit(unit: ImageUnit, problem: Any = None) -> list[dict[str, Any]]
         "versions": {"vicinal": vicinal.__version__, "torch": torch.__version__, "python": platform.python_version()},
     }
     return [make_record(axes, {name: [value] for name, value in metrics.items()}, facts=facts, run=said)]
+
+
+def _device() -> str:
+    """Return where this worker computes: workers on one machine, numbered from 0, take turns with its GPUs."""
+    if torch.cuda.device_count() < 2:
+        return "auto"
+    try:
+        number = int(require("distributed", "study").get_worker().name)
+    except ValueError:  # not a worker, or one that somebody else named
+        return "auto"
+    return f"cuda:{number % torch.cuda.device_count()}"
 
 
 @lru_cache(maxsize=2)

@@ -50,6 +50,8 @@ def train_classifier(
         InputError, DivergedError: as `run_loop`, and images that the space or the network can't take.
 
     Examples:
+        >>> import torch
+        >>> from vicinal.evaluation import predict
         >>> x = torch.cat([torch.zeros(20, 1, 12, 12), torch.full((20, 1, 12, 12), 200.0)]).to(torch.uint8)
         >>> images = ImageSet("dark and bright", x, torch.arange(40) // 20, ("dark", "bright"))
         >>> from vicinal.core.loop import Hardware

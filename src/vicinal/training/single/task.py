@@ -13,6 +13,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
+from vicinal.core import generator_at
 from vicinal.core.loop import Batch, Task
 from vicinal.data.images import ImageSet, augment
 from vicinal.evaluation import predict, score_probabilities
@@ -64,6 +65,7 @@ class ClassifierTask(Task):
     augmented: bool = False
     validation: ImageSet | None = None
     codes: Any = field(init=False)
+    placed: torch.device | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.rows = len(self.images)
@@ -87,12 +89,18 @@ class ClassifierTask(Task):
             x = augment(x, batch.generator)
         y = self.images.y[batch.index].to(batch.device)
         rows = torch.zeros(len(y), len(self.images.classes), device=batch.device).scatter_(1, y[:, None], 1)
+        if self.placed != batch.device:  # densities and filters learn on the CPU
+            self.placed = batch.device
+            self.vicinity.to(batch.device)
         mixed = self.vicinity.draw_rows(_taken(self.codes, batch.index, x), rows, generator=batch.generator)
         # Drawn for the whole batch, computed for the part in hand.
         weight = share_out(mixed.weight)[batch.part]
         mixed = mixed.part(batch.part)
         points, labels = self.vicinity.decode(mixed), self.vicinity.label(mixed)
-        return self.objective.loss(module, points, labels * weight, batch.generator, self.module.extras)
+        own = batch.generator
+        if batch.part.start:  # what an objective draws, it draws for its own rows
+            own = generator_at(seed=own.initial_seed(), part=batch.part.start, purpose="objective")
+        return self.objective.loss(module, points, labels * weight, own, self.module.extras)
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
         """Score the validation images, if there are any; see `Task.evaluate`."""
@@ -152,18 +160,25 @@ def _codes_of(vicinity: BaseVicinity, images: ImageSet) -> Any:
             return tuple(kept(part, chunk) for part in codes)
         return None if codes is chunk else codes
 
-    def joined(parts: list[Any]) -> Any:
-        if isinstance(parts[0], tuple):
-            return tuple(joined(list(part)) for part in zip(*parts, strict=True))
-        return None if parts[0] is None else torch.cat(parts)
+    def filled(whole: Any, part: Any, start: int) -> Any:
+        # Into one tensor, as parts that are joined at the end take twice the memory.
+        if isinstance(part, tuple):
+            wholes = (None,) * len(part) if whole is None else whole
+            return tuple(filled(one, other, start) for one, other in zip(wholes, part, strict=True))
+        if part is None:
+            return None
+        if whole is None:
+            whole = part.new_empty(len(images), *part.shape[1:])
+        whole[start : start + len(part)] = part
+        return whole
 
-    found = []
+    found: Any = None
     for start in range(0, len(images), CHUNK):
         chunk = images.pixels(slice(start, start + CHUNK))
-        found.append(kept(vicinity.encode(chunk), chunk))
-        if found[0] is None:  # as most: nothing to keep
+        found = filled(found, kept(vicinity.encode(chunk), chunk), start)
+        if found is None:  # as most: nothing to keep
             return None
-    return joined(found)
+    return found
 
 
 def _taken(codes: Any, index: Tensor, x: Tensor) -> Codes:
