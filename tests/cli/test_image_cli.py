@@ -195,7 +195,7 @@ def test_classifiers_are_evaluated_where_one_wants(
         (["vae", "train"], "the epochs that are done are kept"),
         (["evaluate", "a"], "no report was written"),
         (["study", "run", "a"], "every record that is done is kept"),
-        (["tables"], "interrupted."),
+        (["tables"], "nothing was written"),
     ],
 )
 def test_ctrl_c_says_what_is_left(

@@ -135,5 +135,5 @@ def test_torn_files(cut: int, tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file: "):
         read_tensors(tmp_path / "a")
-    with pytest.raises(InputError, match="is not a safetensors file"):
+    with pytest.raises(InputError, match="is a folder; name a file in it"):
         read_tensors(tmp_path)

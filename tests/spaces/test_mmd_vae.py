@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 
 import vicinal as vc
 from vicinal.core import InputError, generator_at
-from vicinal.core.loop import Batch, LoopProgress
+from vicinal.core.loop import Batch, DivergedError, LoopProgress
 from vicinal.networks import ConvolutionalAutoencoder
 from vicinal.spaces import MMDVAE
 from vicinal.spaces.mmd_vae import VAETask
@@ -220,3 +220,11 @@ def test_loading_draws_nothing(tmp_path: Path) -> None:
 def test_messages(options: dict[str, Any], x: Tensor, message: str) -> None:
     with pytest.raises(InputError, match=message):
         MMDVAE(**{"epochs": 1, **SMALL, **options}).fit(x)
+
+
+def test_a_training_that_diverges_leaves_no_space(tmp_path: Path) -> None:
+    x = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    space = MMDVAE(latent=(4, 4, 4), width=8, epochs=2, batch_size=8, learning_rate=1e30, device="cpu")
+    with pytest.raises(DivergedError, match="Lower the learning rate"):
+        space.fit(x, folder=tmp_path)
+    assert not space.fitted

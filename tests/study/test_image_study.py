@@ -332,6 +332,9 @@ def test_a_network_that_there_is_not_is_told_before_anything_is_trained(folder: 
         ({"network": 3}, "'network' of a protocol must be like"),
         ({"augmented": 1}, "'augmented' of a protocol must be like"),
         ({"vae": {"depth": 3}}, "'vae' has no entry 'depth'"),
+        ({"vae": 3}, "'vae' of a protocol must be like"),
+        ({"alpha": -1.0}, "`alpha` must lie in"),
+        ({"epsilon": 8}, "`epsilon` must lie in"),
     ],
 )
 def test_wrong_entries_are_named(given: dict[str, Any], match: str) -> None:

@@ -34,6 +34,8 @@ INTERRUPTIONS = {
 }
 """What is left of a command that Ctrl-C ended."""
 
+NOTHING = "interrupted; nothing was written."
+
 app = typer.Typer(
     name="vicinal",
     help="Mixup, done right: vicinal training guided by generative models.",
@@ -61,7 +63,7 @@ def main() -> None:
         _complain(f"{error.format_message().rstrip('.')}; `{command} --help` shows what there is.")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        _complain(INTERRUPTIONS.get(" ".join(sys.argv[1:3]), INTERRUPTIONS.get("".join(sys.argv[1:2]), "interrupted.")))
+        _complain(INTERRUPTIONS.get(" ".join(sys.argv[1:3]), INTERRUPTIONS.get("".join(sys.argv[1:2]), NOTHING)))
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has closed it, as `| head` does.

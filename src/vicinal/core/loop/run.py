@@ -262,7 +262,7 @@ class _Run:
         mean = float(total) / max(1, self.state.sums[1])
         wrong = None if abs(mean) < float("inf") else f"the loss is {mean}"
         # The last step's gradient may have spoilt the weights while its loss was still finite.
-        if wrong is None and not all(bool(part.isfinite().all()) for part in self.module.parameters()):
+        if wrong is None and not all(bool(part.isfinite().all()) for part in self.module.state_dict().values()):
             wrong = "a weight is NaN or infinite"
         if wrong is None:
             return mean

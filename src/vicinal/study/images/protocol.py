@@ -1,5 +1,6 @@
 """Protocols of image studies: how classifiers and spaces are trained, and what they are tested on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -79,11 +80,16 @@ class ImageProtocol:
         check_number("batch_size", self.batch_size, 1, whole=True)
         for name in ("linearity_images", "distance_images", "attacked_images"):
             check_number(name, getattr(self, name), 0, whole=True)
-        for name in ("linearity", "corruptions", "severities", "milestones"):
+        for name in ("linearity", "corruptions", "severities", "milestones", "manifold_layers"):
             if not isinstance(getattr(self, name), tuple):
                 raise InputError(f"`{name}` must be a list, got {getattr(self, name)!r}; write it in brackets.")
         for epsilon in self.linearity:
             check_number("linearity", epsilon, 0)
+        for name in ("alpha", "manifold_alpha"):
+            check_number(name, getattr(self, name), 0, open_low=True)
+        for name, highest in (("epsilon", 1), ("step_size", 1), ("vae_epsilon", 1), ("gamma", 1), ("beta", math.inf)):
+            check_number(name, getattr(self, name), 0, highest)
+        check_number("attack_steps", self.attack_steps, 0, whole=True)
         check_corruptions(self.corruptions)
         check_severities(self.severities)
         if not self.corruptions or not self.severities:
@@ -124,9 +130,7 @@ def read_image_protocol(given: Mapping[str, Any], base: ImageProtocol | None = N
             near = get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
             raise InputError(f"a protocol of images has no entry {key!r}; {hint}")
-        if isinstance(known[key], bool) != isinstance(value, bool) or isinstance(known[key], str) != isinstance(
-            value, str
-        ):
+        if any(isinstance(known[key], kind) != isinstance(value, kind) for kind in (bool, str, Mapping)):
             raise InputError(f"{key!r} of a protocol must be like {known[key]!r}, got {value!r}.")
         values[key] = tuple(value) if isinstance(value, list) else value
     if "vae" in values:
