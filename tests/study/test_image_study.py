@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from small_images import QUICK, SIZE, write_images
-from vicinal.cli.images import _benchmark, _published
+from vicinal.cli.image_parts import make_benchmark, published_set
 from vicinal.core import InputError
 from vicinal.core.loop import Hardware
 from vicinal.data.images import ImageProblem, ImageSet, read_images
@@ -281,9 +281,9 @@ def test_the_published_set_is_not_for_images_of_another_size(tmp_path: Path) -> 
 
 def test_the_command_looks_for_the_published_set_beside_the_images(tmp_path: Path) -> None:
     problem, protocol = _like_cifar(tmp_path), read_image_protocol({"corruptions": ["fog"]})
-    assert _benchmark(problem, protocol, True, tmp_path, Console(quiet=True)).name == "CIFAR-10-C"
+    assert make_benchmark(problem, protocol, True, tmp_path, Console(quiet=True)).name == "CIFAR-10-C"
     with pytest.raises(InputError, match="--corrupted must hold images of"):
-        _published(tmp_path / "CIFAR-10-C", _like_cifar(tmp_path, size=40))
+        published_set(tmp_path / "CIFAR-10-C", _like_cifar(tmp_path, size=40))
 
 
 def test_two_that_want_the_same_corruptions_make_them_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

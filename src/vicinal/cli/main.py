@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 
 import vicinal
-from vicinal.cli.images import evaluate_command, train_command, vae_app
+from vicinal.cli.images import evaluate_command, train_command
 from vicinal.cli.study import study_app
+from vicinal.cli.vae import vae_app
 from vicinal.core import InputError
 
 __all__ = ["app", "main"]
