@@ -61,7 +61,7 @@ def analyse_images(frame: pd.DataFrame, study: Mapping[str, Any]) -> dict[str, A
         InputError: the study lacks a part, or two records are of one data set, method and trial.
 
     References:
-        P. Mangla, V. Singh, S. Jain Havaldar, V. N. Balasubramanian. On the benefits of defining vicinal distributions in
+        P. Mangla, V. Singh, S. Havaldar, V. N. Balasubramanian. On the benefits of defining vicinal distributions in
         latent space. Pattern Recognition Letters 152, 2021, section 4, Tables 1 and 2.
 
     Examples:
