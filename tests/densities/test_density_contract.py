@@ -15,6 +15,8 @@ CASES = [
     Gaussian("tied"),
     Gaussian(shrinkage=0.3),
     Gaussian(shrinkage="ledoit-wolf"),
+    Gaussian("diagonal", 0.3),
+    Gaussian("spherical", "ledoit-wolf"),
     KDE(),
     KDE("silverman"),
     KDE(0.7),

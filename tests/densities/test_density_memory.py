@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributions import Normal
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vicinal.core import nearest_rows
@@ -23,7 +24,7 @@ class Largest(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("density", [KDE(), KNN(), KNN(3), Gaussian()], ids=str)
+@pytest.mark.parametrize("density", [KDE(), KNN(), KNN(3), Gaussian(), Gaussian("diagonal")], ids=str)
 @pytest.mark.parametrize("far", [False, True])
 def test_log_prob_works_in_tiles(density: Density, far: bool) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -34,6 +35,23 @@ def test_log_prob_works_in_tiles(density: Density, far: bool) -> None:
         result = fitted.log_prob(queries)
     assert result.shape == (3000, 2)
     assert seen.numbers <= 1.2 * 2**20, f"{seen.numbers} numbers at once, of 3000 x 3000 pairs a class"
+
+
+def test_a_diagonal_gaussian_of_images_makes_no_matrix() -> None:
+    """50 classes of 4096 features, whose matrices would be 6.7 GB: neither kept nor made, by fit, labels or samples."""
+    k, d, n = 50, 4096, 200
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(n, d, generator=generator, dtype=torch.float64), torch.arange(n) % k
+    for kind in ("diagonal", "spherical"):
+        density = Gaussian(kind)
+        with Largest() as seen:
+            log_prob = density.fit(x, y).log_prob(x)
+            drawn, _ = density.sample(n)
+        assert seen.numbers <= n * d, f"{kind}: {seen.numbers} numbers at once"
+        assert drawn.shape == x.shape
+        assert sum(v.numel() for v in vars(density).values() if isinstance(v, torch.Tensor)) <= 5 * k * d
+        normal = Normal(density.mean_, density.root_)
+        torch.testing.assert_close(log_prob, torch.stack([normal.log_prob(row).sum(1) for row in x]), rtol=1e-9, atol=0)
 
 
 def test_few_points_of_many_features() -> None:

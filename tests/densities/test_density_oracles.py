@@ -363,7 +363,7 @@ def test_kde_in_single_precision_is_as_good_as_its_points(spread):
     )
 
 
-@pytest.mark.parametrize("density", [Gaussian(), KDE(), KNN(), KNN(3)], ids=str)
+@pytest.mark.parametrize("density", [Gaussian(), Gaussian("diagonal"), KDE(), KNN(), KNN(3)], ids=str)
 def test_gradients_are_those_of_finite_differences(density):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(60, 3, generator=generator, dtype=torch.float64)

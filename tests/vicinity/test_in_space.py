@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest, kstest, multivariate_normal
@@ -130,18 +131,19 @@ def test_mixup_r_is_mixup_of_reconstructions() -> None:
     assert not torch.allclose(mixed, codes)  # which differ where decoding is no straight line
 
 
-def test_posterior_labels_are_of_the_codes() -> None:
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_posterior_labels_are_of_the_codes(covariance: str) -> None:
     """scipy's normal distributions at the mixed codes, fitted to the codes of the training rows."""
     x, y = blobs(300)
     space = PCA(2).fit(x)
-    mix = VarMixup(space, density=Gaussian(), gamma=0.7, seed=0).fit(x, y)
+    mix = VarMixup(space, density=Gaussian(covariance), gamma=0.7, seed=0).fit(x, y)
     batch = mix.draw(x, y)
     z = space.encode(x).double()
     log_prob = []
     for k in range(3):
         own = z[y == k]
-        covariance = torch.cov(own.T).numpy()
-        log_prob.append(torch.as_tensor(multivariate_normal(own.mean(0).numpy(), covariance).logpdf(batch.x.numpy())))
+        spread = torch.cov(own.T).numpy() * (1 if covariance == "full" else np.eye(2))
+        log_prob.append(torch.as_tensor(multivariate_normal(own.mean(0).numpy(), spread).logpdf(batch.x.numpy())))
     posterior = torch.softmax(torch.stack(log_prob, 1), 1)
     lam = batch.lam[:, None].double()
     expected = 0.7 * posterior + 0.3 * (lam * batch.y_a + (1 - lam) * batch.y_b)

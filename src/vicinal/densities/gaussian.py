@@ -24,13 +24,19 @@ class Gaussian(Density):
         shrinkage: share in [0, 1] by which each covariance moves towards the spherical one of the same trace, or
             'ledoit-wolf' to estimate the share (scikit-learn's `ledoit_wolf_shrinkage`).
 
-    A covariance that can't be inverted is repaired, as `vicinal.densities.moments` says.
+    A covariance that can't be inverted is repaired, as `vicinal.densities.moments` says. 'diagonal' and 'spherical' make no
+    matrix: D numbers a class and as many operations a point, so images' codes of thousands of features fit.
+
+    Attributes:
+        mean_: (K, D). root_: L_c, (K, D, D); of 'diagonal' and 'spherical' the diagonals, standard deviations (K, D).
 
     Examples:
         >>> x = torch.tensor([[-1.0], [1.0], [9.0], [11.0]])
         >>> density = Gaussian().fit(x, [0, 0, 1, 1])
         >>> density.posterior(torch.tensor([[5.0]])).tolist()          # halfway between twins
         [[0.5, 0.5]]
+        >>> Gaussian("diagonal").fit(x.repeat(1, 5000), [0, 0, 1, 1]).root_.shape
+        torch.Size([2, 5000])
     """
 
     def __init__(self, covariance: str = "full", shrinkage: float | str = 0.0) -> None:
@@ -49,14 +55,21 @@ class Gaussian(Density):
 
     def _set(self, shift: Tensor, scale: Tensor, mean: Tensor, covariance: Tensor) -> None:
         k, d = mean.shape
-        root = torch.linalg.cholesky(covariance)
-        inverse = torch.linalg.solve_triangular(root, torch.eye(d, dtype=root.dtype, device=root.device), upper=False)
-        self.shift_, self.root_ = shift, root * scale[:, None]
-        self.mean_ = shift + mean * scale
-        # All classes in one matrix: [x, 1] -> L_c^-1 (x - mu_c) for every c is one product, in which points come last: sums
-        # over features then take vectors of them.
-        self.whiten_ = torch.cat([inverse / scale, -inverse @ mean[..., None]], 2).reshape(k * d, d + 1)
-        log_det = root.diagonal(dim1=1, dim2=2).log().sum(1) + scale.log().sum()
+        self.shift_, self.mean_ = shift, shift + mean * scale
+        if covariance.ndim == 2:
+            deviation = covariance.sqrt()
+            self.root_ = deviation * scale
+            # Rows a, b of every class: a (x - shift) + b = (x - mu_c) / sigma_c.
+            self.whiten_ = torch.stack([1 / self.root_, -mean / deviation], 1)
+        else:
+            root = torch.linalg.cholesky(covariance)
+            inverse = torch.linalg.solve_triangular(root, torch.eye(d).to(root), upper=False)
+            self.root_ = root * scale[:, None]
+            # All classes in one matrix: [x, 1] -> L_c^-1 (x - mu_c) for every c is one product, in which points come last: sums
+            # over features then take vectors of them.
+            self.whiten_ = torch.cat([inverse / scale, -inverse @ mean[..., None]], 2).reshape(k * d, d + 1)
+            deviation = root.diagonal(dim1=1, dim2=2)
+        log_det = deviation.log().sum(1) + scale.log().sum()
         self.log_norm_ = -log_det - 0.5 * d * math.log(2 * math.pi)
 
     @classmethod
@@ -69,12 +82,27 @@ class Gaussian(Density):
         density._set(mean.new_zeros(mean.shape[1]), mean.new_ones(mean.shape[1]), mean, covariance)
         return density
 
+    def _diagonal(self) -> bool:
+        # By what was fitted: `from_moments` has dense covariances, and parameters may be set after a fit.
+        return self.root_.ndim == 2
+
+    def _row_numbers(self) -> int:
+        return self.n_features_ if self._diagonal() else super()._row_numbers()
+
     def _log_prob(self, x: Tensor) -> Tensor:
-        z = self.whiten_ @ torch.cat([x - self.shift_, torch.ones_like(x[:, :1])], 1).T
-        squared = z.view(self.n_classes_, self.n_features_, -1).square_().sum(1)
+        u = x - self.shift_
+        if self._diagonal():
+            # Class by class, for all at once would leave the cache. Squares multiplied out would be faster, and cancel.
+            z = (torch.addcmul(offset, u, factor) for factor, offset in self.whiten_)
+            squared = torch.stack([torch.linalg.vector_norm(part, dim=1) for part in z]).square_()
+        else:
+            product = self.whiten_ @ torch.cat([u, torch.ones_like(x[:, :1])], 1).T
+            squared = product.view(self.n_classes_, self.n_features_, -1).square_().sum(1)
         return self.log_norm_ - squared.T / 2
 
     def _sample(self, y: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(len(y), self.n_features_, generator=generator, dtype=torch.float64).to(self.mean_)
+        if self._diagonal():
+            return self.mean_[y] + self.root_[y] * noise
         result: Tensor = self.mean_[y] + (self.root_[y] @ noise[..., None])[..., 0]
         return result

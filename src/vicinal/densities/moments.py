@@ -7,6 +7,9 @@ two repairs that only act where it could not be inverted:
 - a class with too few rows for its own covariance (n_c <= D + 1) borrows from the pooled within-class covariance S_w:
   S_c <- (1 - a) S_c + a S_w with a = max(0, 1 - (n_c - 1) / (D + 1)); a class of one row takes S_w alone;
 - eigenvalues below `FLOOR` (constant columns, duplicated rows, collinear features) are raised to it.
+
+A diagonal or spherical covariance is its diagonal wherever it goes, (K, D) variances: no matrix is made, so images' codes are
+no more than their features. Two rows are enough for it; only a class of one row borrows.
 """
 
 from dataclasses import dataclass
@@ -28,7 +31,8 @@ class Moments:
     """Means and covariances in scaled units u = (x - shift) / scale.
 
     Attributes:
-        shift: (D,). scale: (D,). mean: (K, D). covariance: (K, D, D), positive definite. count: (K,) sum of weights.
+        shift: (D,). scale: (D,). mean: (K, D). count: (K,) sum of weights.
+        covariance: (K, D, D), positive definite; where diagonal or spherical, the diagonals (K, D).
     """
 
     shift: Tensor
@@ -55,7 +59,7 @@ def class_moments(
     shift = (weight @ x) / total
     u = x - shift
     largest = u.abs().amax(0).clamp(min=torch.finfo(x.dtype).tiny)
-    scale = ((weight @ (u / largest).square()) / total).sqrt() * largest
+    scale = ((weight @ (u / largest).square_()) / total).sqrt() * largest
     # A column whose spread is rounding error of its offset is constant.
     flat = scale <= 1e-12 * (shift.abs() + largest)
     scale = torch.where(flat, torch.where(shift.abs() > 0, shift.abs(), torch.ones_like(scale)), scale)
@@ -64,26 +68,30 @@ def class_moments(
     onehot = torch.nn.functional.one_hot(y, n_classes).to(x.dtype) * weight[:, None]
     count = onehot.sum(0)
     mean = (onehot.T @ u) / torch.where(count > 0, count, 1.0)[:, None]
-    centred = u - mean[y]
-    d = x.shape[1]
-    scatter = torch.stack([(centred * onehot[:, c : c + 1]).T @ centred for c in range(n_classes)])
+    centred = u.sub_(mean[y])
+    if covariance in ("diagonal", "spherical"):
+        scatter = onehot.T @ centred.square()
+        share = (count < 2).to(x.dtype)
+    else:
+        scatter = torch.stack([(centred * onehot[:, c : c + 1]).T @ centred for c in range(n_classes)])
+        share = (1 - (count - 1) / (x.shape[1] + 1)).clamp(0, 1)
+    of_class = (n_classes, *[1] * (scatter.ndim - 1))
     within = scatter.sum(0) / (total - (count > 0).sum()).clamp(min=1.0)
-    own = scatter / torch.where(count > 1, count - 1, 1.0)[:, None, None]
-    share = (1 - (count - 1) / (d + 1)).clamp(0, 1)[:, None, None]
-    if covariance == "diagonal":
-        share = (count < 2)[:, None, None].to(x.dtype)
-        own, within = (torch.diag_embed(s.diagonal(dim1=-2, dim2=-1)) for s in (own, within))
-    elif covariance == "spherical":
-        share = (count < 2)[:, None, None].to(x.dtype)
-        eye = torch.eye(d, dtype=x.dtype, device=x.device)
-        own, within = (s.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * eye for s in (own, within))
+    own = scatter / torch.where(count > 1, count - 1, 1.0).view(of_class)
+    share = share.view(of_class)
     result = within.expand_as(own) if covariance == "tied" else (1 - share) * own + share * within
+    if covariance == "spherical":
+        result = _spherical(result)
     if shrinkage:
         result = _shrink(result, centred, y, weight, n_classes, shrinkage)
-    values, vectors = torch.linalg.eigh(result)
-    if bool((values < FLOOR).any()):
-        result = vectors @ torch.diag_embed(values.clamp(min=FLOOR)) @ vectors.mT
-    return Moments(shift, scale, mean, result, count)
+    return Moments(shift, scale, mean, _raise(result), count)
+
+
+def _spherical(s: Tensor) -> Tensor:
+    """Return the spherical covariances of the same traces, matrices (K, D, D) of matrices, diagonals (K, D) of diagonals."""
+    if s.ndim == 2:
+        return s.mean(-1, keepdim=True).expand_as(s)
+    return s.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
 
 
 def _shrink(s: Tensor, centred: Tensor, y: Tensor, weight: Tensor, n_classes: int, shrinkage: float | str) -> Tensor:
@@ -94,6 +102,15 @@ def _shrink(s: Tensor, centred: Tensor, y: Tensor, weight: Tensor, n_classes: in
         share = s.new_tensor([ledoit_wolf_shrinkage(r, assume_centered=True) if len(r) > 1 else 1.0 for r in rows])
     else:
         share = s.new_full((n_classes,), float(shrinkage))
-    share = share[:, None, None]
-    eye = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
-    return (1 - share) * s + share * s.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * eye
+    share = share.view(n_classes, *[1] * (s.ndim - 1))
+    return (1 - share) * s + share * _spherical(s)
+
+
+def _raise(s: Tensor) -> Tensor:
+    """Raise eigenvalues to `FLOOR`; those of a diagonal are its entries."""
+    if s.ndim == 2:
+        return s.clamp(min=FLOOR)
+    values, vectors = torch.linalg.eigh(s)
+    if bool((values < FLOOR).any()):
+        s = vectors @ torch.diag_embed(values.clamp(min=FLOOR)) @ vectors.mT
+    return s
