@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,17 +43,30 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_images(tmp_path_factory.mktemp("images") / "bars")
 
 
-def _vicinal(*words: object, cwd: Path, start: bool = False) -> subprocess.Popen[str]:
+POWER_CUT = """
+import os
+from vicinal.core.loop import Checkpoint
+write = Checkpoint.write
+def write_and_die(self, path):
+    write(self, path)
+    if path.parent.suffix == ".training":
+        os._exit(9)
+Checkpoint.write = write_and_die
+"""
+"""Before a command: it dies when the first epoch of a space is done."""
+
+
+def _vicinal(*words: object, cwd: Path, before: str = "") -> subprocess.Popen[str]:
     environment = {**os.environ, "VICINAL_DATA": str(cwd / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     process = subprocess.Popen(
-        [sys.executable, "-c", "from vicinal.cli import main; main()", *map(str, words)], cwd=cwd, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-c", f"{before}from vicinal.cli import main; main()", *map(str, words)],
+        cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     return process
 
 
-def _said(*words: object, cwd: Path) -> tuple[int, str]:
-    process = _vicinal(*words, cwd=cwd)
+def _said(*words: object, cwd: Path, before: str = "") -> tuple[int, str]:
+    process = _vicinal(*words, cwd=cwd, before=before)
     out, err = process.communicate(timeout=300)
     return process.returncode, out + err
 
@@ -72,7 +87,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_numbers(data: Path, tmp_p
     assert 3 <= begun < 60
     status, text = _said(*train, "--out", "killed", cwd=tmp_path)
     assert status == 0, text
-    assert "went on from step" in text
+    assert f"classifier: goes on after epoch {begun} of 60" in text
     status, text = _said(*train, "--out", "whole", cwd=tmp_path)
     assert status == 0, text
     with safe_open(last, "pt") as a, safe_open(tmp_path / "whole" / "last.safetensors", "pt") as b:
@@ -110,24 +125,18 @@ def test_two_processes_train_and_one_reports(data: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_space_is_trained_shown_and_used(data: Path, tmp_path: Path) -> None:
-    status, text = _said(
-        "vae",
-        "train",
-        "--data",
-        data,
-        "--epochs",
-        2,
-        "--width",
-        8,
-        "--latent",
-        "4,4,4",
-        "--out",
-        "s.safetensors",
-        cwd=tmp_path,
-    )
+    train = ["vae", "train", "--data", data, "--epochs", 2, "--width", 8, "--latent", "4,4,4", "--out", "s.safetensors"]
+    assert _said(*train, cwd=tmp_path, before=POWER_CUT)[0] == 9
+    assert [path.name for path in tmp_path.glob("s*")] == ["s.training"]
+    status, text = _said(*train, cwd=tmp_path)
     assert status == 0, text
+    assert "space: goes on after epoch 1 of 2" in text
     assert "squared error" in text
+    assert sorted(path.name for path in tmp_path.glob("s*")) == ["s.png", "s.safetensors"]
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    status, text = _said(*train, cwd=tmp_path)
+    assert status == 2, text
+    assert "s.safetensors is there already; look at it by `vicinal vae show s.safetensors" in text
     status, text = _said("vae", "show", "s.safetensors", "--data", data, "--to", "other.png", cwd=tmp_path)
     assert status == 0, text
     assert (tmp_path / "other.png").exists()
@@ -136,6 +145,40 @@ def test_a_space_is_trained_shown_and_used(data: Path, tmp_path: Path) -> None:
     )
     assert status == 0, text
     assert "the space: squared error" in text
+
+
+SUITE = """
+title = "Bars"
+kind = "images"
+trials = 1
+datasets = ["{data}"]
+methods = ["erm", "mixup"]
+subject = "mixup"
+[images]
+network = "lenet-5"
+epochs = 1
+linearity = []
+corruptions = ["contrast"]
+severities = [1]
+"""
+
+
+@pytest.mark.slow
+def test_a_study_corrupts_images_only_for_what_it_has_to_do(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "bars.toml").write_text(SUITE.format(data=data))
+    run = ["study", "run", "bars.toml", "--workers", 2]
+    status, text = _said(*run, cwd=tmp_path)
+    assert status == 0, text
+    assert "2 done of 2 records" in text
+    corrupted = tmp_path / "cache" / "corrupted"
+    assert len(list(corrupted.rglob("*.npy"))) == 1
+    shutil.rmtree(corrupted)
+    status, text = _said(*run, "--set", "epochs=2", "--set", "severities=[1]", cwd=tmp_path)
+    assert status == 2, text
+    assert "studies/bars holds another study (epochs: 1 there, 2 asked); choose another with --out" in text
+    status, text = _said(*run, cwd=tmp_path)
+    assert status == 0, text
+    assert not corrupted.exists()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +201,21 @@ def test_a_space_is_trained_shown_and_used(data: Path, tmp_path: Path) -> None:
         (["evaluate", "nowhere", "--data", "bars", "--report", "bars"], "--report must be a file"),
         (["vae", "train", "--data", "bars", "--out", "space"], "--out must be a file that ends in .safetensors"),
         (["study", "run", "varmixup/fashion", "--alpha", "0.4"], "--alpha is for suites of tables"),
+        (["study", "run", "genlabel/table8", "--inception"], "--inception is for suites of images"),
+        (["study", "run", "varmixup/fashion", "--inception", "--scheduler", "tcp://a:1"], "run on each: python -c"),
+        (
+            ["study", "run", "varmixup/fashion", "--inception", "--set", "distance_images=0"],
+            "add --set distance_images=",
+        ),
+        (["train", "erm", "--data", "bars", "--inception"], "--inception is for the distances of mixed images"),
+        (
+            ["evaluate", "nowhere", "--data", "bars", "--set", "epochs=3"],
+            "linearity_images, severities, test_images here",
+        ),
+        (
+            ["evaluate", "nowhere", "--data", "bars", "--set", "linearity=none"],
+            "`linearity` must be a list, got 'none'",
+        ),
         (["vae", "train", "--data", "bars", "--latent", "big"], "--latent must be whole numbers"),
         (["vae", "train", "--data", "bars", "--latent", "4,5,5"], "`latent` must be (channels, rows, columns)"),
     ],
@@ -186,6 +244,13 @@ def test_classifiers_are_evaluated_where_one_wants(
     with pytest.raises(SystemExit):
         main()
     assert "`device` must be one that torch can use here" in capsys.readouterr().err
+    words = ["evaluate", tmp_path / "erm", "--data", data, "--no-corruptions", "--report", tmp_path / "r.html"]
+    for entry, measured in (("linearity=[0.01]", True), ("linearity=[]", False)):
+        monkeypatch.setattr(sys, "argv", ["vicinal", *map(str, words), "--set", entry, "--set", "linearity_images=2"])
+        with suppress(SystemExit):
+            main()
+        assert ("local linearity" in capsys.readouterr().err) == measured
+        assert ('id="linearity"' in (tmp_path / "r.html").read_text()) == measured
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,19 @@ def test_going_on_is_as_if_never_stopped(name: str, minutes: float, tmp_path: Pa
     assert_same(again, whole)
 
 
+def test_who_goes_on_says_so_before_the_first_step(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"epochs": 3, "batch_size": BATCH, "hardware": CPU, "folder": tmp_path}
+    with pytest.raises(PowerCutError):
+        run_loop(Interrupted(network(), 8), checkpoint_minutes=0, **options)
+    for expected in ((1, 8, 8), (3, 18, 18)):  # in the second epoch, and when all is done
+        told: list[LoopProgress] = []
+        run_loop(Noisy(network()), tell=told.append, **options)
+        assert (told[0].epoch, told[0].step, told[0].resumed) == expected
+        assert told[0].left is None
+        assert 0 < told[0].loss < 10
+    assert len(told) == 1
+
+
 def test_what_a_dead_writer_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".last.safetensors.1234.tmp").write_bytes(b"half")
     run_loop(Noisy(network()), epochs=1, hardware=CPU, folder=tmp_path)

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.linalg import sqrtm
 from torch import nn
 
 from vicinal.core import InputError
-from vicinal.evaluation import image_distance, penultimate
+from vicinal.evaluation import fetch_inception, has_inception, image_distance, penultimate
 from vicinal.networks import MLP, LeNet5, SmallResNet
 
 pytest.importorskip("torchmetrics")
@@ -135,25 +136,25 @@ def inception(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_inception_is_torch_fidelitys(inception):
-    from vicinal.evaluation.distribution import _Inception
+    from vicinal.evaluation.inception import Inception
 
     draft, path, extractor = inception
     draft.rename(path)
     pixels = torch.randint(0, 256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    ours = _Inception(download=False)
+    ours = Inception(download=False)
     torch.testing.assert_close(ours(pixels.float() / 255), extractor(pixels)[0], rtol=0, atol=0)
     gray = pixels[:, :1]
     torch.testing.assert_close(ours(gray.float() / 255), extractor(gray.repeat(1, 3, 1, 1))[0], rtol=0, atol=0)
     path.write_bytes(b"torn")
     with pytest.raises(
-        InputError, match=r"must have a SHA-256 that begins with .* delete the file, then give `download=True`"
+        InputError, match=r"must have a SHA-256 that begins with .* delete the file, then fetch it again"
     ):
-        _Inception(download=False)
+        Inception(download=False)
 
 
 @pytest.mark.slow
 def test_weights_are_fetched_only_when_asked_for(inception, monkeypatch):
-    from vicinal.evaluation.distribution import _Inception
+    from vicinal.evaluation.inception import Inception
 
     draft, path, _ = inception
     asked = []
@@ -168,9 +169,23 @@ def test_weights_are_fetched_only_when_asked_for(inception, monkeypatch):
     ):
         image_distance(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8), kid_subset_size=2)
     assert asked == []
-    _Inception(download=True)
-    _Inception(download=True)
+    assert not has_inception()
+    assert fetch_inception() == path
+    assert has_inception()
+    Inception(download=True)
     assert asked == [(f"https://example.org/{path.name}", path.stem.removeprefix("weights-"))]
+
+
+@pytest.mark.parametrize("error", [URLError("no route to host"), RuntimeError("invalid hash value")], ids=str)
+def test_weights_that_cannot_be_fetched(error, tmp_path, monkeypatch):
+    def refuse(*given, **named):
+        raise error
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    said = r"can't be fetched \(.*(no route|hash).*\); try again, or put https://.* at .*\.pth in another way"
+    with pytest.raises(InputError, match=said):
+        fetch_inception()
 
 
 PAIR = torch.rand(4, 1, 2, 2)

@@ -269,7 +269,17 @@ def test_other_studies_make_a_page(study: Any, tmp_path: Path) -> None:
 def test_one_trial_shows_no_spread() -> None:
     found = Page(render_study(analyse_images(*simulate(datasets=("cifar-10",), trials=1, published=[]))))
     assert "±" not in found.text("table")
-    assert "One trial gives no interval" in found.text("differences")
+    shown = found.text("differences")
+    assert "One trial gives no interval" in shown
+    assert not [words for words in ("trial by trial", "over trials", "95 %", "clearly better") if words in shown]
+    assert "the differences below say" not in found.text("table")
+
+
+def test_one_trial_of_several_that_were_planned_is_still_one(page: Page) -> None:
+    frame, study = simulate(datasets=("cifar-10",), trials=1, published=[])
+    assert "trial by trial" not in Page(render_study(analyse_images(frame, study | {"trials": 3}))).text("differences")
+    assert "Differences, trial by trial" in page.text("differences")
+    assert "clearly better" in page.text("differences")
 
 
 def test_an_unfinished_study_says_so(page: Page) -> None:

@@ -323,6 +323,8 @@ def test_a_network_that_there_is_not_is_told_before_anything_is_trained(folder: 
         ({"train_images": -3}, r"`train_images` must lie in \[1"),
         ({"batch_size": 2.5}, "`batch_size` must be an integer, got 2.5"),
         ({"linearity": 0.03}, "`linearity` must be a list, got 0.03"),
+        ({"linearity": "none"}, "`linearity` must be a list, got 'none'; write it in brackets"),
+        ({"distance_images": 1}, "`distance_images` must be 0 for none, or at least 2, got 1"),
         ({"severities": [9]}, "`severity` must be one of 1, 2, 3, 4, 5, got 9"),
         ({"corruptions": ["fogg"]}, "did you mean 'fog'"),
         ({"corruptions": []}, "must name at least one each"),

@@ -238,7 +238,7 @@ def test_two_runs_on_one_folder_share_the_work(client, plan, tmp_path):
     seen = []
 
     def tell(tally):
-        if not seen:
+        if tally.done and not seen:
             seen.append(tally)
             run_plan(plan, Store(tmp_path), client)
 
@@ -275,12 +275,12 @@ def test_a_folder_holds_one_study_which_grows(client, plan, tmp_path):
     tally, methods = tally_of(store)
     assert (tally.done, tally.left, methods["vanilla"]["done"], methods["mixup"]["done"]) == (5, 0, 2, 1)
     assert [entry["id"] for entry in manifest["missing"]] == ["nowhere"]
-    for key, other in (
-        ("trials", {"trials": 2}),
-        ("options", {"options": {"alpha": 2.0}}),
-        ("network", {"network": "mlp"}),
+    for said, other in (
+        ("trials: 1 there, 2 asked", {"trials": 2}),
+        ("alpha: the default there, 2.0 asked", {"options": {"alpha": 2.0}}),
+        ("network: linear there, mlp asked; seed: 0 there, 3 asked", {"network": "mlp", "seed": 3}),
     ):
-        with pytest.raises(InputError, match=rf"holds another study \({key}: "):
+        with pytest.raises(InputError, match=rf"{tmp_path} holds another study \({said}\); choose another with --out"):
             run_plan(make_plan(suite, Catalogue(None), **other), store, client)
     assert store.manifest == manifest
 
@@ -290,7 +290,9 @@ def test_progress_counts_to_the_end(client, plan, tmp_path):
     run_plan(plan, Store(tmp_path), client, tell=told.append)
     assert [t.planned for t in told] == [8] * len(told)
     assert [t.left for t in told] == sorted((t.left for t in told), reverse=True)
-    assert told[-1].left == 0
+    assert (told[0].done, told[0].running) == (0, 2)  # said before anything is done
+    assert {t.running for t in told} <= {0, 1, 2}
+    assert (told[-1].left, told[-1].running) == (0, 0)
     assert told[-1].seconds_left == pytest.approx(0, abs=1e-6)
 
 

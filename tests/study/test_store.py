@@ -370,7 +370,9 @@ def test_merged_folders_plan_what_either_does(store: Store, tmp_path: Path) -> N
     assert whole.manifest["missing"] == []
     assert tally_of(whole)[0].done == 2
     halves[0].write_manifest({"trials": 3, "planned": []})
-    with pytest.raises(InputError, match=r"holds another study \(trials: 3, not 2\)"):
+    with pytest.raises(
+        InputError, match=r"holds another study \(trials: 3 there, 2 asked\); merge folders of one study"
+    ):
         whole.merge(halves)
     whole.write_manifest({})  # names nothing, so there is nothing to keep
     whole.merge(halves[1:])

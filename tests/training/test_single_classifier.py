@@ -222,10 +222,14 @@ def test_another_data_set_or_vicinity_in_the_folder(tmp_path: Path) -> None:
     spaces = [PCA(3).fit(x), PCA(3).fit(x.square())]
     train_classifier(architecture, images(), VarMixup(spaces[0]), **options)
     train_classifier(architecture, images(), VarMixup(spaces[0]), **options)
-    with pytest.raises(InputError, match=r"another `task\.images`"):
-        train_classifier(architecture, images(seed=1), VarMixup(spaces[0]), **options)
+    for other, said in (
+        (images(seed=1), f"{N} of blobs too, but not the same ones"),
+        (images().first(40), f"{N} of blobs, here 40 of blobs"),
+    ):
+        with pytest.raises(InputError, match=rf"holds a training with other images \({said}\); choose another folder"):
+            train_classifier(architecture, other, VarMixup(spaces[0]), **options)
     for other in (VarMixup(spaces[1]), vc.Mixup(), VarMixup(spaces[0], sample=True)):
-        with pytest.raises(InputError, match=r"another `task\.vicinity`"):
+        with pytest.raises(InputError, match=r"another `task\.vicinity`; choose"):  # and no key of a machine
             train_classifier(architecture, images(), other, **options)
     with pytest.raises(InputError, match=r"another `task\.augmented` \(False, here True"):
         train_classifier(architecture, images(), VarMixup(spaces[0]), augmented=True, **options)

@@ -15,12 +15,14 @@ __all__ = [
     "Entries",
     "Epochs",
     "Images",
+    "Inception",
     "Precision",
     "Processes",
     "Quiet",
     "Rate",
     "Seed",
     "Size",
+    "TestEntries",
     "Tested",
 ]
 
@@ -49,6 +51,20 @@ Entries = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="ENTRY=VALUE", help="Another entry of the protocol, such as alpha=0.5; a wrong one lists all."
+    ),
+]
+TestEntries = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="ENTRY=VALUE",
+        help="An entry of the protocol that is about testing, such as linearity=[] for none; a wrong one lists all.",
+    ),
+]
+Inception = Annotated[
+    bool,
+    typer.Option(
+        "--inception", help="Fetch Inception v3's weights (91 MB) first: FID and KID are in its features then."
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress.")]

@@ -14,7 +14,7 @@ from vicinal.cli.image_progress import counting, watching
 
 __all__ = [
     "check_folder",
-    "epochs_text",
+    "fetch_features",
     "make_benchmark",
     "make_judge",
     "measure_quality",
@@ -62,11 +62,6 @@ def shape_text(sizes: Any) -> str:
     return " x ".join(map(str, sizes))
 
 
-def epochs_text(count: int) -> str:
-    """Return a number of epochs in words."""
-    return f"{count} epoch{'s' * (count != 1)}"
-
-
 def check_folder(folder: Path) -> None:
     """Say before hours of training what would only fail after them."""
     from vicinal.core import InputError  # noqa: PLC0415
@@ -78,6 +73,20 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"can't write in {folder}: {place} is a file; give another folder.")
     if not os.access(place, os.W_OK):
         raise InputError(f"can't write in {folder}: {place} is read-only; give a folder that can be written to.")
+
+
+def fetch_features(wanted: bool, protocol: Any) -> None:
+    """Fetch Inception's weights, where they are asked for and of use."""
+    from vicinal.core import InputError  # noqa: PLC0415
+    from vicinal.evaluation import fetch_inception  # noqa: PLC0415
+
+    if wanted and not protocol.distance_images:
+        raise InputError(
+            "--inception is for the distances of mixed images from real ones, and none are measured; add"
+            " --set distance_images=2000, or leave it out."
+        )
+    if wanted:
+        fetch_inception()
 
 
 def measure_quality(space: Any, problem: Any, judge: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-__all__ = ["counting", "say", "watching"]
+__all__ = ["counting", "epochs_text", "say", "watching"]
 
 LINE_SECONDS = 60.0
 """How often progress is said where there is no terminal to draw a bar in."""
@@ -40,6 +40,8 @@ def watching(console: Console) -> Iterator[Any]:
         def tell(stage: str, p: Any) -> None:
             if stage not in tasks:
                 tasks[stage] = progress.add_task(stage, total=p.steps)
+                if p.resumed:
+                    say(console, f"{stage}: {_went_on(p)}")
             scores = "".join(
                 f", {name} {value:.3f}" for name, value in p.scores.items() if name in ("accuracy", "log_loss", "error")
             )
@@ -54,12 +56,35 @@ def watching(console: Console) -> Iterator[Any]:
         yield tell
 
 
+def _went_on(p: Any) -> str:
+    """Return in words where a training that was begun before goes on."""
+    done, within = divmod(p.resumed, p.steps // p.epochs)
+    if done == p.epochs:
+        return f"was trained before, {epochs_text(p.epochs)}"
+    return f"goes on in epoch {done + 1} of {p.epochs}" if within else f"goes on after epoch {done} of {p.epochs}"
+
+
+def epochs_text(count: int) -> str:
+    """Return a number of epochs in words."""
+    return f"{count} epoch{'s' * (count != 1)}"
+
+
 @contextmanager
 def counting(console: Console, text: str) -> Iterator[Any]:
     """Show a bar that counts."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
+    seen, said = console.is_terminal, time.monotonic()
+    with Progress(*columns, console=console, transient=True, disable=not seen) as progress:
+        task = progress.add_task(text, total=None)
+
+        def tell(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+            nonlocal said
+            if not seen and time.monotonic() - said > LINE_SECONDS:
+                said = time.monotonic()
+                say(console, f"{text}: {done} of {total}")
+
+        yield tell

@@ -15,6 +15,7 @@ from vicinal.cli.image_options import (
     Device,
     Entries,
     Images,
+    Inception,
     Precision,
     Processes,
     Quiet,
@@ -22,10 +23,11 @@ from vicinal.cli.image_options import (
     Seed,
     Size,
     Tested,
+    TestEntries,
 )
 from vicinal.cli.image_parts import (
     check_folder,
-    epochs_text,
+    fetch_features,
     make_benchmark,
     make_judge,
     measure_quality,
@@ -35,7 +37,7 @@ from vicinal.cli.image_parts import (
     read_space,
     write_evaluation,
 )
-from vicinal.cli.image_progress import say, watching
+from vicinal.cli.image_progress import epochs_text, say, watching
 
 __all__ = ["evaluate_command", "train_command"]
 
@@ -76,6 +78,7 @@ def train_command(
     corruptions: Corruptions = True,
     corrupted: Corrupted = None,
     test_images: Tested = None,
+    inception: Inception = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a classifier of images, evaluate it and write a report; run again, it goes on where it was."""
@@ -102,6 +105,7 @@ def train_command(
     if vae_epochs:
         protocol = read_image_protocol({"vae": {**protocol.vae, "epochs": vae_epochs}}, protocol)
     console = Console(stderr=True, quiet=quiet, highlight=False)
+    fetch_features(inception, protocol)
     problem, train = read_problem(data, images, size, protocol.train_images, seed)
     held = None
     if validation:
@@ -136,8 +140,6 @@ def train_command(
         )  # fmt: skip
     if not_first():
         return
-    if trained.result.resumed:
-        say(console, f"went on from step {trained.result.resumed}")
     benchmark = published or make_benchmark(problem, protocol, corruptions, images, console)
     metrics, facts = evaluate_training(
         chosen,
@@ -167,23 +169,28 @@ def evaluate_command(
     corrupted: Corrupted = None,
     test_images: Tested = None,
     attacked_images: Annotated[int, typer.Option(min=0, help="Attack so many with AutoAttack, radius 8/255.")] = 0,
+    entries: TestEntries = None,
     report: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = Path("report.html"),
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Evaluate trained classifiers on clean and corrupted images, side by side."""
-    from vicinal.core import InputError  # noqa: PLC0415 - torch is slow to import
+    from vicinal.cli.entries import read_entries  # noqa: PLC0415 - torch is slow to import
+    from vicinal.core import InputError  # noqa: PLC0415
     from vicinal.core.loop import Hardware  # noqa: PLC0415
-    from vicinal.study.images import ImageProtocol, evaluate_checkpoints  # noqa: PLC0415
+    from vicinal.study.images import evaluate_checkpoints, read_image_protocol  # noqa: PLC0415
+    from vicinal.study.images.protocol import TESTING  # noqa: PLC0415
     from vicinal.study.images.single import read_checkpoints  # noqa: PLC0415
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     if report.is_dir():
         raise InputError(f"--report must be a file, got the folder {str(report)!r}; add a name such as report.html.")
     check_folder(report.parent)
+    options = {"test_images": test_images, "attacked_images": attacked_images}
+    given = {name: value for name, value in options.items() if value is not None}
+    protocol = read_image_protocol(given | read_entries(entries, TESTING))
     problem, _ = read_problem(data, images, size, None, seed)
-    protocol = ImageProtocol(test_images=test_images, attacked_images=attacked_images)
     read_checkpoints(
         checkpoints, problem
     )  # or says what is wrong now, and not after the corruption of thousands of images

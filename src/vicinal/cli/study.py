@@ -2,13 +2,15 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+from vicinal.cli.entries import read_entries
+from vicinal.cli.image_options import Images, Inception
+from vicinal.cli.study_progress import counted, reading, running
 
 __all__ = ["study_app"]
 
@@ -63,19 +65,14 @@ def run_command(
     attack_steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the suite's attack.", show_default="the suite's")
     ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where the data sets' files are, or are to be fetched to.",
-            show_default="$VICINAL_DATA or ~/.cache/vicinal/images",
-        ),
-    ] = None,
+    images: Images = None,
     entries: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="ENTRY=VALUE", help="Of a suite of images: an entry of its protocol, such as epochs=5."
         ),
     ] = None,
+    inception: Inception = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress.")] = False,
 ) -> None:
@@ -100,17 +97,15 @@ def run_command(
         "--tables": tables, "--fetch": fetch or None, "--protocol": protocol, "--alpha": alpha, "--scale": scale,
         "--attack-steps": attack_steps,
     }  # fmt: skip
-    if chosen.kind == "images" and (strange := [name for name, value in of_tables.items() if value is not None]):
-        raise InputError(
-            f"{strange[0]} is for suites of tables, and {chosen.name} is one of images; give entries of its protocol by --set,"
-            " such as --set alpha=0.4."
-        )
-    with _reading(console) as tell_read:
+    of_images = {"--images": images, "--set": entries, "--inception": inception or None}
+    _check_kind(chosen, of_tables, of_images)
+    options = read_entries([*(entries or []), *([f'network="{network}"'] if network else [])])
+    if inception:
+        _fetch_features({**chosen.images, **options}, scheduler)
+    with reading(console) as tell_read:
         if chosen.kind == "images":
-            from vicinal.cli.entries import read_entries  # noqa: PLC0415
             from vicinal.study.images import make_image_plan, run_image_unit  # noqa: PLC0415
 
-            options = read_entries([*(entries or []), *([f'network="{network}"'] if network else [])])
             plan = make_image_plan(
                 chosen, store.folder.resolve() / "work", images=images, options=options, tell=tell_read, **shared
             )
@@ -121,16 +116,14 @@ def run_command(
             from vicinal.study.suite import folder_of  # noqa: PLC0415
             from vicinal.study.work import run_unit as work  # noqa: PLC0415
 
-            if entries:
-                raise InputError(
-                    "--set is for suites of images; tables have --protocol, --network, --alpha and --scale."
-                )
             plan = make_plan(
                 chosen, Catalogue(folder_of(suite) if tables is None else tables, fetch or None), protocol=protocol,
                 network=network, options={"alpha": alpha, "scale": scale}, tell=tell_read, **shared,
             )  # fmt: skip
     _say_missing(plan.manifest["missing"], console)
-    with connect(scheduler) if scheduler else _local(workers, chosen.kind) as client, _counting(console) as tell:
+    if chosen.kind == "images" and not scheduler:
+        _corrupt(plan, store, retry_failed, console)
+    with connect(scheduler) if scheduler else _local(workers, chosen.kind) as client, running(console) as tell:
         tally = run_plan(plan, store, client, retry_failed=retry_failed, work=work, tell=tell)
     _say(tally, store.folder, Console(highlight=False))
     _report(store, store.folder / "report.html")
@@ -147,7 +140,7 @@ def status_command(folder: Folder) -> None:
     tally, methods = tally_of(store)
     console = Console(highlight=False)
     console.print(f"{manifest_of(store)['title']}", markup=False)
-    two_columns({name: _counted(c["done"], c["failed"], c["left"]) for name, c in methods.items()})
+    two_columns({name: counted(c["done"], c["failed"], c["left"]) for name, c in methods.items()})
     _say_missing(manifest_of(store)["missing"], console)
     _say(tally, folder, console)
     _say_problems(store, console)
@@ -238,6 +231,43 @@ def _report(store: Any, path: Path) -> None:
     typer.echo(f"report: {write_study_report(summary, path)}")
 
 
+def _check_kind(suite: Any, of_tables: dict[str, Any], of_images: dict[str, Any]) -> None:
+    """Raise where an option was given that is for the other kind of suites."""
+    from vicinal.core.checks import InputError  # noqa: PLC0415
+
+    words = {
+        "images": (of_tables, "tables", "give entries of its protocol by --set, such as --set alpha=0.4"),
+        "tables": (of_images, "images", "tables have --protocol, --network, --alpha and --scale"),
+    }
+    strange, other, way_out = words[suite.kind]
+    if given := [name for name, value in strange.items() if value is not None]:
+        raise InputError(f"{given[0]} is for suites of {other}, and {suite.name} is one of {suite.kind}; {way_out}.")
+
+
+def _fetch_features(protocol: dict[str, Any], scheduler: str | None) -> None:
+    from vicinal.cli.image_parts import fetch_features  # noqa: PLC0415
+    from vicinal.core import InputError  # noqa: PLC0415
+    from vicinal.study.images import read_image_protocol  # noqa: PLC0415
+
+    if scheduler:
+        raise InputError(
+            "--inception fetches to this machine, and the workers of --scheduler may be on others; leave it out, and run on each:"
+            ' python -c "from vicinal.evaluation import fetch_inception; fetch_inception()".'
+        )
+    fetch_features(True, read_image_protocol(protocol))
+
+
+def _corrupt(plan: Any, store: Any, retry_failed: bool, console: Console) -> None:
+    """Corrupt the test images of what is to do, by all cores: a worker does it alone, while the others wait for it."""
+    from vicinal.cli.image_progress import counting  # noqa: PLC0415
+    from vicinal.study.images import corrupt_ahead  # noqa: PLC0415
+
+    store.extend_manifest(plan.manifest)  # or says now that the folder holds another study
+    for unit in {unit.dataset: unit for unit in plan.left(store.index(), retry_failed)}.values():
+        with counting(console, f"corrupting the test images of {unit.dataset}") as tell:
+            corrupt_ahead(unit, tell)
+
+
 def _local(workers: int | None, kind: str) -> Any:
     import torch  # noqa: PLC0415 - slow to import
     from dask.system import CPU_COUNT  # noqa: PLC0415
@@ -249,13 +279,9 @@ def _local(workers: int | None, kind: str) -> Any:
     return local_cluster(workers or usual or CPU_COUNT)
 
 
-def _counted(done: int, failed: int, left: int) -> str:
-    return f"{done} done" + (f", {failed} failed" if failed else "") + (f", {left} left" if left else "")
-
-
 def _say(tally: Any, folder: Path, console: Console) -> None:
     console.print(
-        f"{_counted(tally.done, tally.failed, tally.left)} of {tally.planned} records in {folder}", markup=False
+        f"{counted(tally.done, tally.failed, tally.left)} of {tally.planned} records in {folder}", markup=False
     )
     if tally.failed:
         console.print("the report says why records failed; --retry-failed tries them again", markup=False)
@@ -272,38 +298,3 @@ def _say_missing(missing: list[dict[str, str]], console: Console) -> None:
 def _say_problems(store: Any, console: Console) -> None:
     for problem in store.problems:
         console.print(str(problem), markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _reading(console: Console) -> Iterator[Any]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
-
-    columns = (TextColumn("reading tables"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda read, total: progress.update(task, completed=read, total=total)
-
-
-@contextmanager
-def _counting(console: Console) -> Iterator[Any]:
-    """Show records done, failed, left and the time left."""
-    from datetime import timedelta  # noqa: PLC0415
-
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, transient=True, refresh_per_second=2, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task("starting workers", total=None)
-
-        def tell(tally: Any) -> None:
-            rest = "" if tally.seconds_left is None else f", about {timedelta(seconds=round(tally.seconds_left))} left"
-            progress.update(
-                task,
-                description=_counted(tally.done, tally.failed, tally.left) + rest,
-                total=tally.planned,
-                completed=tally.done + tally.failed,
-            )
-
-        yield tell

@@ -1,5 +1,6 @@
 """`vicinal vae train | show`: the space that VarMixup mixes in."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,14 +23,13 @@ from vicinal.cli.image_options import (
 )
 from vicinal.cli.image_parts import (
     check_folder,
-    epochs_text,
     make_judge,
     measure_quality,
     not_first,
     read_problem,
     read_space,
 )
-from vicinal.cli.image_progress import say, watching
+from vicinal.cli.image_progress import epochs_text, say, watching
 
 __all__ = ["vae_app"]
 
@@ -69,7 +69,7 @@ def vae_train_command(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Train an MMD-VAE, and say how good its images are before anyone trains a classifier on them."""
+    """Train an MMD-VAE, and say how good its images are; killed and run again, it goes on where it was."""
     from vicinal.core import InputError, save  # noqa: PLC0415 - torch is slow to import
     from vicinal.core.loop import Hardware  # noqa: PLC0415
     from vicinal.spaces import MMDVAE  # noqa: PLC0415
@@ -85,6 +85,11 @@ def vae_train_command(
     path = out or Path("spaces") / f"{problem.name}{'-adv' if epsilon else ''}-vae.safetensors"
     if path.suffix != ".safetensors":
         raise InputError(f"--out must be a file that ends in .safetensors, got {str(path)!r}.")
+    if path.exists():
+        raise InputError(
+            f"{path} is there already; look at it by `vicinal vae show {path} --data {data}`, give another --out, or delete it to"
+            " train anew."
+        )
     check_folder(path.parent)
     hardware = Hardware(device=device, processes=processes, precision=precision)
     space = MMDVAE(
@@ -95,14 +100,14 @@ def vae_train_command(
         console,
         f"MMD-VAE on {len(train)} images of {problem.name}, {epochs_text(epochs)} on {hardware.found()}, to {path}",
     )
-    judge = make_judge(train, hardware, console)
+    begun = path.with_suffix(".training")  # what is needed to go on, and goes when all is done
+    judge = make_judge(train, hardware, console, begun)
     with watching(console) as tell:
-        space.fit(
-            train.x, name=train.name, folder=path.with_suffix(""), processes=processes, tell=lambda p: tell("space", p)
-        )
+        space.fit(train.x, name=train.name, folder=begun, processes=processes, tell=lambda p: tell("space", p))
     if not_first():
         return
     save(space, path)
+    shutil.rmtree(begun, ignore_errors=True)
     _show(space, judge, problem, path.with_suffix(".png"))
 
 

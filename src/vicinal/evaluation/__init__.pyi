@@ -1,5 +1,6 @@
 from .corruption import CorruptedImages, CorruptionScores, corruption_accuracy, predict
-from .distribution import ImageDistance, has_inception, image_distance, penultimate
+from .distribution import ImageDistance, image_distance, penultimate
+from .inception import fetch_inception, has_inception
 from .linearity import local_linearity
 from .metrics import (
     LOWER_IS_BETTER,
@@ -19,6 +20,7 @@ __all__ = [
     "PairedDifference",
     "corruption_accuracy",
     "expected_calibration_error",
+    "fetch_inception",
     "has_inception",
     "image_distance",
     "local_linearity",

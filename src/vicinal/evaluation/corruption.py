@@ -131,7 +131,7 @@ def corruption_accuracy(
     network: nn.Module,
     corrupted: CorruptedImages,
     *,
-    batch_size: int = 1000,
+    batch_size: int = 128,
     device: torch.device | str | None = None,
 ) -> CorruptionScores:
     """Score a network on every corruption at every severity.
@@ -140,7 +140,7 @@ def corruption_accuracy(
         network: takes pixels in [0, 1], (B, C, H, W), to logits (B, K); see `vicinal.networks.Normalized`. It predicts in
             evaluation mode; its mode stays as it was.
         corrupted: the benchmark, see `CorruptedImages`.
-        batch_size: B, images at a time.
+        batch_size: B, images at a time; more are slower where they leave a processor's caches.
         device: where to predict; None is where the network is.
 
     Raises:
@@ -184,7 +184,7 @@ def corruption_accuracy(
 
 
 def predict(
-    network: nn.Module, x: Tensor, batch_size: int = 1000, device: torch.device | str | None = None
+    network: nn.Module, x: Tensor, batch_size: int = 128, device: torch.device | str | None = None
 ) -> np.ndarray:
     """Predict class probabilities of images.
 
@@ -193,7 +193,7 @@ def predict(
     Args:
         network: takes (B, ...) to logits (B, K). It predicts in evaluation mode; its mode stays as it was.
         x: (N, ...) pixels 0..255 in uint8, which the network gets as pixels in [0, 1]; floating numbers as they are.
-        batch_size: B, rows at a time.
+        batch_size: B, rows at a time; more are slower where they leave a processor's caches.
         device: where to predict; None is where the network is.
 
     Returns:

@@ -5,13 +5,10 @@ images, so a result names its features. The metrics are torchmetrics', in double
 torch-fidelity's.
 """
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +16,9 @@ from torch import Tensor, nn
 from vicinal.core import InputError, check_number, require
 from vicinal.evaluation.attacks.base import seeded
 from vicinal.evaluation.corruption import evaluating
+from vicinal.evaluation.inception import Inception
 
-__all__ = ["ImageDistance", "has_inception", "image_distance", "penultimate"]
+__all__ = ["ImageDistance", "image_distance", "penultimate"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def image_distance(
             " a smaller one, or more images."
         )
     fid, kid = require("torchmetrics.image.fid", "images"), require("torchmetrics.image.kid", "images")
-    extractor = _Inception(download) if network is None else network
+    extractor = Inception(download) if network is None else network
     parts = {
         name: list(_features(extractor, x, batch_size, device)) for name, x in {"real": real, "fake": fake}.items()
     }
@@ -136,7 +134,7 @@ def image_distance(
                 metric.update(batch, real=name == "real")
     with seeded(seed):
         frechet, (kernel, spread) = (metric.compute() for metric in metrics)
-    label = extractor.label if isinstance(extractor, _Penultimate | _Inception) else type(extractor).__name__
+    label = extractor.label if isinstance(extractor, _Penultimate | Inception) else type(extractor).__name__
     # Rounding can take the distance of equal sets below 0.
     return ImageDistance(
         max(0.0, float(frechet)), float(kernel), float(spread), f"{label}, {given.num_features} features"
@@ -204,63 +202,6 @@ class _Given(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features
-
-
-class _Inception(nn.Module):
-    """torch-fidelity's Inception v3, of images in [0, 1], gray ones in three equal channels."""
-
-    label = "inception-v3 of torch-fidelity"
-
-    def __init__(self, download: bool) -> None:
-        super().__init__()
-        module: Any = require("torch_fidelity.feature_extractor_inceptionv3", "images")
-        path = _weights(module.URL_INCEPTION_V3, download)
-        self.extractor = module.FeatureExtractorInceptionV3(
-            "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        pixels = (x * 255).round().to(torch.uint8)
-        features: Tensor = self.extractor(pixels.expand(-1, 3, -1, -1) if x.shape[1] == 1 else pixels)[0]
-        return features
-
-
-def has_inception() -> bool:
-    """Whether the weights of Inception v3 are here, so that `image_distance` needs no network.
-
-    Examples:
-        Take it where it is, and a classifier's own features elsewhere::
-
-            image_distance(real, fake, None if has_inception() else penultimate(classifier))
-    """
-    module: Any = require("torch_fidelity.feature_extractor_inceptionv3", "images")
-    return _place(module.URL_INCEPTION_V3).exists()
-
-
-def _place(url: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
-
-
-def _weights(url: str, download: bool) -> Path:
-    """Return the file of weights in torch.hub's folder, whose name ends in the first digits of its SHA-256."""
-    path = _place(url)
-    digits = path.stem.rpartition("-")[2]
-    if not path.is_file():
-        if not download:
-            raise InputError(
-                f"`network` must be given, as the weights of Inception v3 are not at {path}: give"
-                " `penultimate(classifier)`, or `download=True`."
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=digits)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(digits):
-        raise InputError(
-            f"the weights at {path} must have a SHA-256 that begins with {digits}, got {found[:8]}; delete the file, then give"
-            " `download=True`."
-        )
-    return path
 
 
 def _check_images(name: str, images: Any) -> None:

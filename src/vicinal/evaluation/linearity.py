@@ -27,7 +27,7 @@ def local_linearity(
     step_size: float | None = None,
     restarts: int = 1,
     seed: int = 0,
-    batch_size: int = 1000,
+    batch_size: int = 128,
     clip: bool = False,
     device: torch.device | str | None = None,
 ) -> Tensor:

@@ -133,7 +133,7 @@ class MMDVAE(Space):
             except ValueError as error:
                 raise InputError(str(error)) from error
         result = run_loop(
-            VAETask(self, module, x),
+            VAETask(self, module, x, name),
             epochs=self.epochs,
             batch_size=min(self.batch_size, len(x)),
             descent=Descent(learning_rate=self.learning_rate, schedule="cosine"),
@@ -198,8 +198,8 @@ class MMDVAE(Space):
 class VAETask(Task):
     """Eq. 7, 6 or 10 as a task of the loop."""
 
-    def __init__(self, space: MMDVAE, module: ConvolutionalAutoencoder, x: Tensor) -> None:
-        self.space, self.rows, self.latent, self.x = space, len(x), module.latent, x
+    def __init__(self, space: MMDVAE, module: ConvolutionalAutoencoder, x: Tensor, name: str = "") -> None:
+        self.space, self.rows, self.latent, self.x, self.name = space, len(x), module.latent, x, name
         self.module: ConvolutionalAutoencoder = module
         self.least = 2 if space.divergence == "mmd" else 1  # the MMD is over pairs
         self.scored = torch.linspace(0, len(x) - 1, min(len(x), SCORED)).long()
@@ -209,7 +209,12 @@ class VAETask(Task):
         # A training may go on on another device.
         parameters = {name: value for name, value in self.space.get_params().items() if name != "device"}
         digest = hashlib.blake2b(self.x.cpu().numpy().tobytes(), digest_size=16)
-        return {"space": parameters, "shape": list(self.x.shape), "images": digest.hexdigest()}
+        return {"images": digest.hexdigest(), "shape": list(self.x.shape), "space": parameters}
+
+    def words(self) -> Mapping[str, str]:
+        """Return what the images are; see `Task.words`."""
+        size = " x ".join(map(str, self.x.shape[1:]))
+        return {"images": f"{len(self.x)} of {self.name or 'unnamed images'}, {size}"}
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return the loss of a batch, or of its worst points; see `Task.loss`."""

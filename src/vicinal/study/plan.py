@@ -22,6 +22,7 @@ from vicinal.study.families import method_families
 from vicinal.study.methods import Method, read_methods
 from vicinal.study.protocol import Protocol, read_protocol
 from vicinal.study.record import Axes
+from vicinal.study.store import Entry
 from vicinal.study.suite import Suite
 from vicinal.study.trials import Problem, read_problem
 
@@ -95,6 +96,22 @@ class Plan:
     manifest: Mapping[str, Any]
     units: tuple[Work, ...]
     problems: Mapping[str, Problem] = field(repr=False)
+
+    def left(self, stored: Mapping[str, Entry], retry_failed: bool = False) -> list[Work]:
+        """Return the units that are still to do.
+
+        Args:
+            stored: from `Store.index`.
+            retry_failed: whether what failed is to be done again.
+
+        Examples:
+            >>> plan = make_plan(Suite("mine", "Mine", ("iris",), ("vanilla",)), Catalogue(None))
+            >>> [unit.kind for unit in plan.left({})] == [unit.kind for unit in plan.units]
+            True
+        """
+        finished = {"done"} if retry_failed else {"done", "failed"}
+        states = {key: entry.status for key, entry in stored.items()}
+        return [unit for unit in self.units if any(states.get(key) not in finished for key in unit.keys)]
 
 
 def make_plan(

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
 
+import vicinal
 from vicinal.core import InputError, require
 from vicinal.study.plan import Plan, Work
 from vicinal.study.store import Problem as Conflict
@@ -115,8 +116,6 @@ def connect(address: str) -> Iterator[Any]:
 
 
 def _same_versions(client: Any) -> None:
-    import vicinal  # noqa: PLC0415 - its version only
-
     for worker, version in client.run(_version, on_error="return").items():
         if version != vicinal.__version__:
             found = f"vicinal {version}" if isinstance(version, str) else "no vicinal"
@@ -124,8 +123,6 @@ def _same_versions(client: Any) -> None:
 
 
 def _version() -> str:
-    import vicinal  # noqa: PLC0415 - runs on a worker
-
     return vicinal.__version__
 
 
@@ -146,7 +143,7 @@ def run_plan(
         client: from `local_cluster` or `connect`.
         retry_failed: whether to try again what failed in an earlier run.
         work: what a worker does with a unit and its problem.
-        tell: called whenever records are stored.
+        tell: called whenever units start or records are stored.
 
     Returns:
         Where the study stands at the end.
@@ -180,7 +177,8 @@ class _Run:
         work: Callable[..., list[dict[str, Any]]],
         tell: Callable[[Tally], None] | None,
     ) -> None:
-        self.plan, self.store, self.client, self.work, self.tell = plan, store, client, work, tell
+        self.plan, self.store, self.client, self.work = plan, store, client, work
+        self.tell = tell or (lambda tally: None)
         self.distributed = require("distributed", "study")
         self.started = time.monotonic()
         self.counts = Counter[str]()
@@ -189,6 +187,8 @@ class _Run:
         self.writers = ThreadPoolExecutor(WRITERS)
         self.writing: deque[tuple[Work, list[tuple[dict[str, Any], Future[Conflict | None]]]]] = deque()
         self.conflicts: list[Conflict] = []
+        self.flying: dict[Any, tuple[Work, bool]] = {}
+        self.threads = 1
         self.spent = self.to_spend = 0.0
 
     def run(self, retry_failed: bool) -> Tally:
@@ -196,28 +196,26 @@ class _Run:
         self.store.verify()  # a torn record is missing, and is made again
         known = self.store.index()
         states = {key: known[key].status for unit in self.plan.units for key in unit.keys if key in known}
-        finished = {"done"} if retry_failed else {"done", "failed"}
-        queue = deque(u for u in self.plan.units if any(states.get(key) not in finished for key in u.keys))
+        queue = deque(self.plan.left(known, retry_failed))
         self.to_spend = sum(unit.cost for unit in queue)
         self.stored = {key for key, state in states.items() if state == "done"}
         for key in {key for unit in queue for key in unit.keys} & states.keys() - self.stored:
             del states[key]
         self.counts = Counter(states.values())
-        flying: dict[Any, tuple[Work, bool]] = {}
-        landing = self.distributed.as_completed()
-        counted, threads = -COUNT_SECONDS, 1
+        flying, landing, counted = self.flying, self.distributed.as_completed(), -COUNT_SECONDS
         try:
             while queue or flying or self.suspects or self.writing:
                 if time.monotonic() - counted > COUNT_SECONDS:
-                    threads, counted = max(1, sum(self.client.nthreads().values())), time.monotonic()
+                    self.threads, counted = max(1, sum(self.client.nthreads().values())), time.monotonic()
                 # A dying worker takes down what waits on it too: suspects are tried once more, alone.
                 alone = not queue and not flying
                 if alone:
                     queue.extend([self.suspects.popleft()] if self.suspects else [])
-                chosen = [queue.popleft() for _ in range(min(len(queue), AHEAD * threads - len(flying)))]
+                chosen = [queue.popleft() for _ in range(min(len(queue), AHEAD * self.threads - len(flying)))]
                 submitted = self._submit([unit for unit in chosen if not self._stored_meanwhile(unit)], alone)
                 flying |= submitted
                 landing.update(submitted)
+                self.tell(self._tally())
                 if flying:
                     self._land([(future, *flying.pop(future)) for future in landing.next_batch()])
                 self._settle(wait=not flying)
@@ -292,11 +290,11 @@ class _Run:
     def _count(self, unit: Work, states: dict[str, str]) -> None:
         self.counts.update(state for key, state in states.items() if key not in self.stored)
         self.spent += unit.cost
-        if self.tell is not None:
-            self.tell(self._tally())
+        self.tell(self._tally())
 
     def _tally(self) -> Tally:
         seconds = time.monotonic() - self.started
         left = seconds / self.spent * (self.to_spend - self.spent) if self.spent else None
-        planned = len(self.plan.manifest["planned"])
-        return Tally(planned, self.counts["done"], self.counts["failed"], seconds, left, tuple(self.conflicts))
+        planned, running = len(self.plan.manifest["planned"]), min(self.threads, len(self.flying))
+        done, failed = self.counts["done"], self.counts["failed"]
+        return Tally(planned, done, failed, seconds, left, tuple(self.conflicts), running)

@@ -18,7 +18,7 @@ class Tally:
 
     Attributes:
         planned, done, failed: records. seconds: since the start. seconds_left: a guess, or None before anything is done.
-        conflicts: records that differ from ones stored before; both are kept.
+        conflicts: records that differ from ones stored before; both are kept. running: units that are being worked on.
     """
 
     planned: int
@@ -27,6 +27,7 @@ class Tally:
     seconds: float = 0.0
     seconds_left: float | None = None
     conflicts: tuple[Problem, ...] = ()
+    running: int = 0
 
     @property
     def left(self) -> int:

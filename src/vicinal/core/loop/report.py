@@ -38,6 +38,7 @@ class LoopProgress:
         epoch: whole epochs done, of `epochs`. step: of `steps`, over all epochs.
         loss: mean over the running epoch. scores: of the last evaluation.
         seconds: of training so far. left: a guess of the seconds to go, None before the first step.
+        resumed: the step that this run went on from, 0 for a fresh one; one that goes on tells so before its first step.
     """
 
     epoch: int
@@ -48,6 +49,7 @@ class LoopProgress:
     scores: Mapping[str, float]
     seconds: float
     left: float | None
+    resumed: int = 0
 
 
 @dataclass(frozen=True)

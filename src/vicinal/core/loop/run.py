@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from vicinal.core.checks import InputError, check_number
 from vicinal.core.extras import require
 from vicinal.core.files import write_whole
-from vicinal.core.loop.checkpoint import Checkpoint, check_fits, difference, read_checkpoint, with_numbers
+from vicinal.core.loop.checkpoint import Checkpoint, check_fits, check_same, load_optimizer, read_checkpoint, score_of
 from vicinal.core.loop.report import DivergedError, LoopProgress, LoopResult
-from vicinal.core.loop.settings import Descent, Hardware, check_processes
-from vicinal.core.loop.task import Batch, Task
+from vicinal.core.loop.settings import Descent, Hardware
+from vicinal.core.loop.task import Batch, Task, steps_of
 from vicinal.core.randomness import generator_at, seed_at
 
 __all__ = ["run_loop"]
@@ -100,36 +100,16 @@ class _Run:
     ) -> None:
         self.task, self.epochs, self.descent, self.seed, self.keep = task, epochs, descent, seed, keep
         self.batch_size, self.parts = batch_size, accumulate
-        device = torch.device(hardware.found())
-        check_processes(hardware.processes)
-        fabric = require("lightning_fabric", "images")
-        self.fabric = fabric.Fabric(
-            accelerator={"cpu": "cpu", "cuda": "cuda", "mps": "mps"}.get(device.type, "auto"),
-            devices=hardware.processes if device.index is None or hardware.processes > 1 else [device.index],
-            strategy="ddp" if hardware.processes > 1 else "auto",
-            precision=hardware.precision,
-        )
-        if hardware.processes > 1:
-            self.fabric.launch()
-        # An epoch's last rows may be too few to share them out.
-        least = task.least * self.parts * self.fabric.world_size
-        for name, value in (("batch_size", batch_size), ("task.rows", task.rows)):
-            if value < least:
-                raise InputError(
-                    f"`{name}` must be at least {least} ({task.least} for each part of a step: {self.parts} accumulated in"
-                    f" {self.fabric.world_size} processes), got {value}; take fewer parts, or more rows."
-                )
-        whole, rest = divmod(task.rows, batch_size)
-        self.steps = whole + (rest >= least)
+        self.fabric = hardware.start()
+        self.steps = steps_of(task, batch_size, self.parts, self.fabric.world_size)
         module = task.module
         if hardware.channels_last:
             module.to(memory_format=torch.channels_last)
-        if self.fabric.world_size > 1 and device.type == "cuda":
+        if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         called = torch.compile(module) if hardware.compile else module
         self.called = self.fabric.setup_module(called)
-        self.moved = descent.make(module.parameters())
-        self.optimizer = self.fabric.setup_optimizers(self.moved)
+        self.optimizer = self.fabric.setup_optimizers(descent.make(module.parameters()))
         self.module, self.hardware = module, hardware
         self.best_weights: dict[str, Tensor] | None = None
 
@@ -145,7 +125,8 @@ class _Run:
             "keep": self.keep,
             "precision": self.hardware.precision,
         }
-        self.state = Checkpoint(weights={}, identity=json.loads(json.dumps(identity)), about=about)
+        words = {f"task.{name}": text for name, text in self.task.words().items()}
+        self.state = Checkpoint(weights={}, identity=json.loads(json.dumps(identity)), words=words, about=about)
         self.logger: Any = None
         if folder is None:
             return
@@ -158,23 +139,13 @@ class _Run:
         path = folder / LAST
         if path.exists():
             self._go_on_from(read_checkpoint(path), path)
-            self.state.about = about
+            self.state.words, self.state.about = words, about
 
     def _go_on_from(self, found: Checkpoint, path: Path) -> None:
-        if differs := difference(found.identity, self.state.identity):
-            name, there, here = differs
-            raise InputError(
-                f"{path.parent} holds a training with another `{name}` ({there!r:.80}, here {here!r:.80}); choose another"
-                " folder, give what it was trained with, or delete this one to start anew."
-            )
+        check_same(found, self.state, path.parent)
         check_fits(self.module, found.weights, path)
         self.module.load_state_dict(found.weights)
-        self.optimizer.load_state_dict(with_numbers(found.optimizer))
-        for parameter, values in self.moved.state.items():
-            for name, value in values.items():
-                # In the parameter's own memory format, which an optimiser's fast paths ask for.
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        load_optimizer(self.optimizer, found.optimizer)
         if scaler := getattr(self.fabric._precision, "scaler", None):
             scaler.load_state_dict(dict(found.scaler))
         self.state = found
@@ -196,8 +167,11 @@ class _Run:
                 running = float(self.sum) * self.fabric.world_size / state.sums[1] if state.step else scores["loss"]
                 if not math.isfinite(running) and self.fabric.world_size == 1:
                     self._mean()  # says so at once, and not at the end of a long epoch
-                tell(LoopProgress(state.epoch, self.epochs, done, steps, running, scores, state.seconds, left))
+                tell(LoopProgress(state.epoch, self.epochs, done, steps, running, scores, state.seconds, left, resumed))
 
+        if resumed:
+            self.sum = torch.tensor(state.sums[0])
+            report()
         while state.epoch < self.epochs:
             self.sum = torch.tensor(state.sums[0], device=self.fabric.device, dtype=torch.float32)
             order = torch.randperm(
@@ -220,7 +194,7 @@ class _Run:
         self.called.eval()
         best_epoch = self.epochs
         if self.keep is not None:
-            best_epoch = 1 + max(range(len(state.history)), key=lambda e: _score(state.history[e], str(self.keep)))
+            best_epoch = 1 + max(range(len(state.history)), key=lambda e: score_of(state.history[e], str(self.keep)))
             self.module.load_state_dict(self._best())
         return LoopResult(tuple(state.history), state.seconds, str(self.fabric.device), resumed, best_epoch)
 
@@ -292,8 +266,8 @@ class _Run:
         if self.logger is not None and self.fabric.is_global_zero:
             self.logger.log_metrics({k: v for k, v in line.items() if k != "epoch"}, state.epoch)
             self.logger.finalize("success")
-        if self.keep is not None and (state.best is None or _score(line, self.keep) > state.best):
-            state.best = _score(line, self.keep)
+        if self.keep is not None and (state.best is None or score_of(line, self.keep) > state.best):
+            state.best = score_of(line, self.keep)
             self.best_weights = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
             if self.folder is not None and self.fabric.is_global_zero:
                 replace(state, weights=self.best_weights).write(self.folder / BEST)
@@ -319,12 +293,3 @@ class _Run:
         if self.best_weights is None:  # the best epoch was before this run began
             self.best_weights = dict(read_checkpoint(Path(str(self.folder)) / BEST).weights)
         return self.best_weights
-
-
-def _score(line: Mapping[str, Any], keep: str) -> float:
-    """Return what an epoch is kept for, the higher the better; the least for NaN."""
-    name = keep.removeprefix("-")
-    if name not in line:
-        raise InputError(f"`keep` must name a score of an epoch ({', '.join(line)}), got {keep!r}.")
-    score = -float(line[name]) if keep.startswith("-") else float(line[name])
-    return -math.inf if math.isnan(score) else score

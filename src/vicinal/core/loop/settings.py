@@ -5,11 +5,13 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from vicinal.core.checks import InputError, check_in, check_number
+from vicinal.core.extras import require
 from vicinal.core.tensors import check_device
 
 __all__ = ["Descent", "Hardware", "check_processes"]
@@ -126,6 +128,25 @@ class Hardware:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
+
+    def start(self) -> Any:
+        """Return Lightning Fabric on this hardware, its processes started.
+
+        Raises:
+            InputError: torch can't use the device, or the processes can't be started.
+            ImportError: lightning-fabric is not installed; the message holds the pip command.
+        """
+        device = torch.device(self.found())
+        check_processes(self.processes)
+        found = require("lightning_fabric", "images").Fabric(
+            accelerator={"cpu": "cpu", "cuda": "cuda", "mps": "mps"}.get(device.type, "auto"),
+            devices=self.processes if device.index is None or self.processes > 1 else [device.index],
+            strategy="ddp" if self.processes > 1 else "auto",
+            precision=self.precision,
+        )
+        if self.processes > 1:
+            found.launch()
+        return found
 
 
 def check_processes(processes: int) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Batch", "Task"]
+from vicinal.core.checks import InputError
+
+__all__ = ["Batch", "Task", "steps_of"]
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,24 @@ class Task(ABC):
     def identity(self) -> Mapping[str, Any]:
         """Return what a checkpoint must agree with to go on from it, as plain JSON."""
         return {}
+
+    def words(self) -> Mapping[str, str]:
+        """Return, by its name, what people call that of which `identity` has a hash: {"images": "60000 of mnist"}."""
+        return {}
+
+
+def steps_of(task: Task, batch_size: int, parts: int, processes: int) -> int:
+    """Return the steps of an epoch, whose last rows may be too few to share them out.
+
+    Raises:
+        InputError: too few rows for any step.
+    """
+    least = task.least * parts * processes
+    for name, value in (("batch_size", batch_size), ("task.rows", task.rows)):
+        if value < least:
+            raise InputError(
+                f"`{name}` must be at least {least} ({task.least} for each part of a step: {parts} accumulated in {processes}"
+                f" processes), got {value}; take fewer parts, or more rows."
+            )
+    whole, rest = divmod(task.rows, batch_size)
+    return whole + (rest >= least)

@@ -8,15 +8,14 @@ from vicinal.study.images.evaluate import (
     evaluate_classifier,
     evaluate_samples,
     evaluate_training,
-    sample_grid,
-    space_picture,
 )
 from vicinal.study.images.methods import IMAGE_METHODS, ImageMethod, read_image_methods
+from vicinal.study.images.pictures import sample_grid, space_picture
 from vicinal.study.images.plan import ImageUnit, make_image_plan
 from vicinal.study.images.protocol import ImageProtocol, read_image_protocol
 from vicinal.study.images.single import Evaluated, evaluate_checkpoints, summarize_images
 from vicinal.study.images.train import Quality, Trained, quality_of, space_for, train_judge, train_method
-from vicinal.study.images.work import run_image_unit
+from vicinal.study.images.work import corrupt_ahead, run_image_unit
 
 __all__ = [
     "IMAGE_METHODS",
@@ -26,6 +25,7 @@ __all__ = [
     "ImageUnit",
     "Quality",
     "Trained",
+    "corrupt_ahead",
     "corrupted_images",
     "evaluate_checkpoints",
     "evaluate_classifier",

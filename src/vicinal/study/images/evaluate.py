@@ -1,17 +1,13 @@
 """What a trained classifier is worth: clean and corrupted images, calibration, local linearity, and what it was trained on."""
 
-import base64
-import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from vicinal.core import InputError, generator_at, require
+from vicinal.core import InputError, generator_at
 from vicinal.data.images import (
     CorruptedSet,
     ImageProblem,
@@ -30,8 +26,8 @@ from vicinal.evaluation import (
     score_probabilities,
 )
 from vicinal.evaluation.attacks import AutoAttack
-from vicinal.spaces import Space
 from vicinal.study.images.methods import ImageMethod
+from vicinal.study.images.pictures import sample_grid
 from vicinal.study.images.protocol import ImageProtocol
 from vicinal.study.images.train import Quality, Trained
 from vicinal.study.store.disk import explained, locked
@@ -43,12 +39,7 @@ __all__ = [
     "evaluate_classifier",
     "evaluate_samples",
     "evaluate_training",
-    "sample_grid",
-    "space_picture",
 ]
-
-GRID = (4, 8)
-"""Rows and columns of a grid of samples."""
 
 LINEARITY_STEPS = 10
 
@@ -260,47 +251,3 @@ def evaluate_samples(
     where = next(judge.parameters()).device
     found = image_distance(real, fake, features, kid_subset_size=min(500, count), seed=seed, device=where)
     return {"fid": found.fid, "kid": found.kid}, found.features
-
-
-def sample_grid(vicinity: BaseVicinity, images: ImageSet, seed: int = 0) -> str:
-    """Return a grid of mixed images as a PNG in a data URI (VarMixup, Figure 5).
-
-    Examples:
-        For a page::
-
-            f'<img src="{sample_grid(ready_for(Mixup(), images), images)}">'
-    """
-    rows, columns = GRID
-    mixed = mixed_images(vicinity, images, rows * columns, generator_at(seed=seed, purpose="samples"))
-    return "data:image/png;base64," + base64.b64encode(_png(mixed, columns)).decode()
-
-
-def space_picture(space: Space, images: ImageSet, columns: int = 16) -> bytes:
-    """Return a PNG that shows a space: images, their reconstructions, and the way from each to its right neighbour.
-
-    Args:
-        space: fitted.
-        images: some that it has not seen.
-        columns: how many of them.
-
-    Examples:
-        To a file::
-
-            Path("space.png").write_bytes(space_picture(space, problem.test))
-    """
-    x = images.first(min(columns, len(images))).pixels()
-    z = space.encode(x)
-    ways = [space.decode(torch.lerp(z, z.roll(-1, 0), share)) for share in (0.0, 0.25, 0.5, 0.75)]
-    return _png(torch.cat([x, *ways]), len(x), scale=2)
-
-
-def _png(x: Tensor, columns: int, scale: int = 1) -> bytes:
-    pillow = require("PIL.Image", "images")
-    make_grid = require("torchvision.utils", "images").make_grid
-    pixels = (make_grid(x, nrow=columns, padding=1, pad_value=1.0).clamp(0, 1) * 255).round().to(torch.uint8)
-    array: np.ndarray = pixels.permute(1, 2, 0).numpy().repeat(scale, 0).repeat(scale, 1)
-    file = io.BytesIO()
-    # A grid of grey images comes with three equal channels.
-    grey = bool((array == array[..., :1]).all())
-    pillow.fromarray(array[..., 0] if grey else array).save(file, format="PNG", optimize=True)
-    return file.getvalue()

@@ -12,7 +12,19 @@ from vicinal.data.images import CORRUPTIONS, SEVERITIES
 from vicinal.data.images.corruptions import check_corruptions, check_severities
 from vicinal.spaces import MMDVAE
 
-__all__ = ["ImageProtocol", "read_image_protocol"]
+__all__ = ["TESTING", "ImageProtocol", "read_image_protocol"]
+
+TESTING = (
+    "attacked_images",
+    "batch_size",
+    "corruptions",
+    "epsilon",
+    "linearity",
+    "linearity_images",
+    "severities",
+    "test_images",
+)
+"""Entries that say how a classifier is tested, whatever it was trained by."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,8 @@ class ImageProtocol:
         check_number("batch_size", self.batch_size, 1, whole=True)
         for name in ("linearity_images", "distance_images", "attacked_images"):
             check_number(name, getattr(self, name), 0, whole=True)
+        if self.distance_images == 1:
+            raise InputError("`distance_images` must be 0 for none, or at least 2, got 1; one image has no spread.")
         for name in ("linearity", "corruptions", "severities", "milestones", "manifold_layers"):
             if not isinstance(getattr(self, name), tuple):
                 raise InputError(f"`{name}` must be a list, got {getattr(self, name)!r}; write it in brackets.")
@@ -130,7 +144,9 @@ def read_image_protocol(given: Mapping[str, Any], base: ImageProtocol | None = N
             near = get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
             raise InputError(f"a protocol of images has no entry {key!r}; {hint}")
-        if any(isinstance(known[key], kind) != isinstance(value, kind) for kind in (bool, str, Mapping)):
+        # That a list must be one is said below.
+        kinds = () if isinstance(known[key], tuple) else (bool, str, Mapping)
+        if any(isinstance(known[key], kind) != isinstance(value, kind) for kind in kinds):
             raise InputError(f"{key!r} of a protocol must be like {known[key]!r}, got {value!r}.")
         values[key] = tuple(value) if isinstance(value, list) else value
     if "vae" in values:

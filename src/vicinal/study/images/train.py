@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack, cast
 
+import torch
 from torch import nn
 
 from vicinal.core import InputError, save
@@ -181,6 +182,8 @@ def space_for(
         if not path.exists():
             work = path.with_suffix("")
             space.fit(images.x, name=images.name, folder=work, tell=tell, processes=hardware.processes)
+            if hardware.processes > 1 and torch.distributed.get_rank() > 0:
+                return space  # the first may still be writing there, and keeps it
             save(space, path)
             shutil.rmtree(work, ignore_errors=True)
     return cast(MMDVAE, load(path))

@@ -5,6 +5,7 @@ import shutil
 import socket
 import time
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +25,27 @@ from vicinal.study.images.train import quality_of, space_for, train_judge, train
 from vicinal.study.record import make_record
 from vicinal.study.work import failed_records
 
-__all__ = ["run_image_unit"]
+__all__ = ["corrupt_ahead", "run_image_unit"]
+
+
+def corrupt_ahead(unit: ImageUnit, tell: Callable[[int, int], None] | None = None) -> None:
+    """Corrupt the test images of a unit, and so of all of its study on that data set, by all cores.
+
+    What is on the disk is not made again, and a worker on this machine finds it there. One on another corrupts them itself.
+
+    Args:
+        unit: from `make_image_plan`.
+        tell: called with images done and images to do.
+
+    Raises:
+        InputError: the images are gone, the published set lacks a corruption, or the disk is full.
+
+    Examples:
+        Before workers start::
+
+            corrupt_ahead(plan.units[0])
+    """
+    corrupted_images(read_images(unit.dataset, unit.images), protocol_of(unit), unit.images, tell=tell)
 
 
 def run_image_unit(unit: ImageUnit, problem: Any = None) -> list[dict[str, Any]]:

@@ -107,7 +107,7 @@ class Store:
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with disk.locked(self.folder):
-                self.write_manifest(join_manifests(self.manifest or manifest, manifest))
+                self.write_manifest(join_manifests(self.manifest or manifest, manifest, self.folder))
 
     def write(self, record: Record) -> Problem | None:
         """Store a record for good; the first of a key stays.
@@ -245,7 +245,9 @@ class Store:
                     f"`others` must be folders of studies, got {os.fspath(source.folder)!r}, which is none."
                 )
             theirs = source.manifest
-            manifest = join_manifests(theirs, manifest) if theirs and manifest else manifest or theirs
+            if theirs and manifest:
+                manifest = join_manifests(theirs, manifest, source.folder, "merge folders of one study")
+            manifest = manifest or theirs
         if manifest:
             self.extend_manifest(manifest)
         for source in sources:

@@ -82,6 +82,10 @@ class ClassifierTask(Task):
             "augmented": self.augmented,
         }
 
+    def words(self) -> Mapping[str, str]:
+        """Return what the images are; see `Task.words`."""
+        return {"images": f"{len(self.images)} of {self.images.name}"}
+
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Draw, decode, label, and ask the objective; see `Task.loss`."""
         x = (self.images.x[batch.index].to(batch.device).float() / 255).contiguous(memory_format=torch.channels_last)
