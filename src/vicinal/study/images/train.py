@@ -254,7 +254,7 @@ def quality_of(space: MMDVAE, test: ImageSet, judge: nn.Module) -> Quality:
             print(quality_of(space, problem.test, train_judge(problem.train)).text)
     """
     some = test if len(test) <= JUDGED else test.first(JUDGED)
-    x, y = some.pixels(), some.y.numpy()
+    x, y = some.pixels().to(next(judge.parameters()).device), some.y.numpy()
     again = space.decode(space.encode(x))
     right = [float((predict(judge, part).argmax(1) == y).mean()) for part in (x, again)]
     quality = Quality(float((again - x).square().flatten(1).sum(1).mean()), *right)

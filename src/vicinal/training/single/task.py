@@ -64,14 +64,13 @@ class ClassifierTask(Task):
     objective: NetworkObjective
     augmented: bool = False
     validation: ImageSet | None = None
-    codes: Any = field(init=False)
+    codes: Any = field(default=None, init=False)
     placed: torch.device | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.rows = len(self.images)
         normed = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.module.modules())
         self.least = 2 if normed else 1  # of one row there is no variance
-        self.codes = _codes_of(self.vicinity, self.images)
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the numbers; see `Task.identity`."""
@@ -96,6 +95,7 @@ class ClassifierTask(Task):
         if self.placed != batch.device:  # densities and filters learn on the CPU
             self.placed = batch.device
             self.vicinity.to(batch.device)
+            self.codes = _codes_of(self.vicinity, self.images, batch.device)
         mixed = self.vicinity.draw_rows(_taken(self.codes, batch.index, x), rows, generator=batch.generator)
         # Drawn for the whole batch, computed for the part in hand.
         weight = share_out(mixed.weight)[batch.part]
@@ -156,8 +156,11 @@ def mixed_images(vicinity: BaseVicinity, images: ImageSet, count: int, generator
     return torch.cat(found)
 
 
-def _codes_of(vicinity: BaseVicinity, images: ImageSet) -> Any:
-    """Return the codes of all images; None, whole or in a tuple, where a vicinity mixes the images themselves."""
+def _codes_of(vicinity: BaseVicinity, images: ImageSet, device: torch.device) -> Any:
+    """Return the codes of all images; None, whole or in a tuple, where a vicinity mixes the images themselves.
+
+    Computed on the device and kept off it, where they need not find room.
+    """
 
     def kept(codes: Codes, chunk: Tensor) -> Any:
         if isinstance(codes, tuple):
@@ -172,13 +175,13 @@ def _codes_of(vicinity: BaseVicinity, images: ImageSet) -> Any:
         if part is None:
             return None
         if whole is None:
-            whole = part.new_empty(len(images), *part.shape[1:])
+            whole = torch.empty(len(images), *part.shape[1:], dtype=part.dtype)
         whole[start : start + len(part)] = part
         return whole
 
     found: Any = None
     for start in range(0, len(images), CHUNK):
-        chunk = images.pixels(slice(start, start + CHUNK))
+        chunk = images.pixels(slice(start, start + CHUNK)).to(device)
         found = filled(found, kept(vicinity.encode(chunk), chunk), start)
         if found is None:  # as most: nothing to keep
             return None
