@@ -24,11 +24,13 @@ class Gaussian(Density):
         shrinkage: share in [0, 1] by which each covariance moves towards the spherical one of the same trace, or
             'ledoit-wolf' to estimate the share (scikit-learn's `ledoit_wolf_shrinkage`).
 
-    A covariance that can't be inverted is repaired, as `vicinal.densities.moments` says. 'diagonal' and 'spherical' make no
-    matrix: D numbers a class and as many operations a point, so images' codes of thousands of features fit.
+    A covariance that can't be inverted is repaired, as `vicinal.densities.moments` says. 'tied' makes one matrix for all
+    classes and its posteriors are linear discriminants (Bishop, 2006, section 4.2.1); 'diagonal' and 'spherical' make none, D
+    numbers a class and as many operations a point. So these three fit images' codes of thousands of features.
 
     Attributes:
-        mean_: (K, D). root_: L_c, (K, D, D); of 'diagonal' and 'spherical' the diagonals, standard deviations (K, D).
+        mean_: (K, D). root_: L_c, (K, D, D); of 'tied' L, (1, D, D); of 'diagonal' and 'spherical' the diagonals, standard
+            deviations (K, D).
 
     Examples:
         >>> x = torch.tensor([[-1.0], [1.0], [9.0], [11.0]])
@@ -63,12 +65,17 @@ class Gaussian(Density):
             self.whiten_ = torch.stack([1 / self.root_, -mean / deviation], 1)
         else:
             root = torch.linalg.cholesky(covariance)
-            inverse = torch.linalg.solve_triangular(root, torch.eye(d).to(root), upper=False)
-            self.root_ = root * scale[:, None]
-            # All classes in one matrix: [x, 1] -> L_c^-1 (x - mu_c) for every c is one product, in which points come last: sums
-            # over features then take vectors of them.
-            self.whiten_ = torch.cat([inverse / scale, -inverse @ mean[..., None]], 2).reshape(k * d, d + 1)
             deviation = root.diagonal(dim1=1, dim2=2)
+            self.root_ = root * scale[:, None]
+            if len(root) == 1:
+                # The same of L^-1 (x - shift).
+                centre = torch.linalg.solve_triangular(root[0], mean.T, upper=False).T
+                self.whiten_ = torch.stack([torch.ones_like(centre), -centre], 1)
+            else:
+                inverse = torch.linalg.solve_triangular(root, torch.eye(d).to(root), upper=False)
+                # All classes in one matrix: [x, 1] -> L_c^-1 (x - mu_c) for every c is one product, in which points come last:
+                # sums over features then take vectors of them.
+                self.whiten_ = torch.cat([inverse / scale, -inverse @ mean[..., None]], 2).reshape(k * d, d + 1)
         log_det = deviation.log().sum(1) + scale.log().sum()
         self.log_norm_ = -log_det - 0.5 * d * math.log(2 * math.pi)
 
@@ -82,16 +89,15 @@ class Gaussian(Density):
         density._set(mean.new_zeros(mean.shape[1]), mean.new_ones(mean.shape[1]), mean, covariance)
         return density
 
-    def _diagonal(self) -> bool:
-        # By what was fitted: `from_moments` has dense covariances, and parameters may be set after a fit.
-        return self.root_.ndim == 2
-
     def _row_numbers(self) -> int:
-        return self.n_features_ if self._diagonal() else super()._row_numbers()
+        return self.n_features_ if self.whiten_.ndim == 3 else super()._row_numbers()
 
     def _log_prob(self, x: Tensor) -> Tensor:
+        # By what was fitted: `from_moments` has dense covariances, and parameters may be set after a fit.
         u = x - self.shift_
-        if self._diagonal():
+        if self.whiten_.ndim == 3:
+            if self.root_.ndim == 3:
+                u = torch.linalg.solve_triangular(self.root_[0], u.T, upper=False).T
             # Class by class, for all at once would leave the cache. Squares multiplied out would be faster, and cancel.
             z = (torch.addcmul(offset, u, factor) for factor, offset in self.whiten_)
             squared = torch.stack([torch.linalg.vector_norm(part, dim=1) for part in z]).square_()
@@ -102,7 +108,9 @@ class Gaussian(Density):
 
     def _sample(self, y: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(len(y), self.n_features_, generator=generator, dtype=torch.float64).to(self.mean_)
-        if self._diagonal():
+        if self.root_.ndim == 2:
             return self.mean_[y] + self.root_[y] * noise
+        if len(self.root_) == 1:
+            return self.mean_[y] + noise @ self.root_[0].T
         result: Tensor = self.mean_[y] + (self.root_[y] @ noise[..., None])[..., 0]
         return result

@@ -9,7 +9,8 @@ two repairs that only act where it could not be inverted:
 - eigenvalues below `FLOOR` (constant columns, duplicated rows, collinear features) are raised to it.
 
 A diagonal or spherical covariance is its diagonal wherever it goes, (K, D) variances: no matrix is made, so images' codes are
-no more than their features. Two rows are enough for it; only a class of one row borrows.
+no more than their features. Two rows are enough for it; only a class of one row borrows. A tied covariance is S_w, one matrix
+however many classes there are.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Moments:
 
     Attributes:
         shift: (D,). scale: (D,). mean: (K, D). count: (K,) sum of weights.
-        covariance: (K, D, D), positive definite; where diagonal or spherical, the diagonals (K, D).
+        covariance: (K, D, D), positive definite; where tied, (1, D, D); where diagonal or spherical, the diagonals (K, D).
     """
 
     shift: Tensor
@@ -69,40 +70,45 @@ def class_moments(
     count = onehot.sum(0)
     mean = (onehot.T @ u) / torch.where(count > 0, count, 1.0)[:, None]
     centred = u.sub_(mean[y])
+    tied = covariance == "tied"
     if covariance in ("diagonal", "spherical"):
         scatter = onehot.T @ centred.square()
         share = (count < 2).to(x.dtype)
     else:
-        scatter = torch.stack([(centred * onehot[:, c : c + 1]).T @ centred for c in range(n_classes)])
+        groups = [weight[:, None]] if tied else onehot.split(1, 1)
+        scatter = torch.stack([(centred * group).T @ centred for group in groups])
         share = (1 - (count - 1) / (x.shape[1] + 1)).clamp(0, 1)
-    of_class = (n_classes, *[1] * (scatter.ndim - 1))
     within = scatter.sum(0) / (total - (count > 0).sum()).clamp(min=1.0)
-    own = scatter / torch.where(count > 1, count - 1, 1.0).view(of_class)
-    share = share.view(of_class)
-    result = within.expand_as(own) if covariance == "tied" else (1 - share) * own + share * within
+    if tied:
+        result = within[None]
+    else:
+        of_class = (n_classes, *[1] * (scatter.ndim - 1))
+        own = scatter / torch.where(count > 1, count - 1, 1.0).view(of_class)
+        share = share.view(of_class)
+        result = (1 - share) * own + share * within
     if covariance == "spherical":
         result = _spherical(result)
     if shrinkage:
-        result = _shrink(result, centred, y, weight, n_classes, shrinkage)
+        result = _shrink(result, centred, torch.zeros_like(y) if tied else y, weight, shrinkage)
     return Moments(shift, scale, mean, _raise(result), count)
 
 
 def _spherical(s: Tensor) -> Tensor:
-    """Return the spherical covariances of the same traces, matrices (K, D, D) of matrices, diagonals (K, D) of diagonals."""
+    """Return the spherical covariances of the same traces: matrices of matrices, diagonals (K, D) of diagonals."""
     if s.ndim == 2:
         return s.mean(-1, keepdim=True).expand_as(s)
     return s.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
 
 
-def _shrink(s: Tensor, centred: Tensor, y: Tensor, weight: Tensor, n_classes: int, shrinkage: float | str) -> Tensor:
+def _shrink(s: Tensor, centred: Tensor, y: Tensor, weight: Tensor, shrinkage: float | str) -> Tensor:
     if shrinkage == "ledoit-wolf":
         if bool((weight != weight[0]).any()):
             raise InputError("`shrinkage='ledoit-wolf'` takes no sample weights; give a number in [0, 1] instead.")
-        rows = [centred[y == c].cpu().numpy() for c in range(n_classes)]
+        rows = [centred[y == c].cpu().numpy() for c in range(len(s))]
         share = s.new_tensor([ledoit_wolf_shrinkage(r, assume_centered=True) if len(r) > 1 else 1.0 for r in rows])
     else:
-        share = s.new_full((n_classes,), float(shrinkage))
-    share = share.view(n_classes, *[1] * (s.ndim - 1))
+        share = s.new_full((len(s),), float(shrinkage))
+    share = share.view(-1, *[1] * (s.ndim - 1))
     return (1 - share) * s + share * _spherical(s)
 
 
@@ -110,7 +116,8 @@ def _raise(s: Tensor) -> Tensor:
     """Raise eigenvalues to `FLOOR`; those of a diagonal are its entries."""
     if s.ndim == 2:
         return s.clamp(min=FLOOR)
+    floor = FLOOR * torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
+    if not bool(torch.linalg.cholesky_ex(s - floor).info.any()):
+        return s  # no eigenvalue is below, and none had to be computed
     values, vectors = torch.linalg.eigh(s)
-    if bool((values < FLOOR).any()):
-        s = vectors @ torch.diag_embed(values.clamp(min=FLOOR)) @ vectors.mT
-    return s
+    return vectors @ torch.diag_embed(values.clamp(min=FLOOR)) @ vectors.mT

@@ -18,6 +18,7 @@ METHOD_NAMES: Mapping[str, str] = {
     "varmixup-sampled": "VarMixup, sampled",
     "mixup+varmixup-sampled": "Mixup + VarMixup, sampled",
     "varmixup-genlabel": "VarMixup, GenLabel",
+    "mixup+varmixup-genlabel": "Mixup + VarMixup, GenLabel",
     "at": "AT",
     "trades": "TRADES",
     "iat": "IAT",

@@ -52,6 +52,12 @@ def _in(make: Callable[[ImageProtocol, Space], BaseVicinity]) -> Callable[[Image
     return vicinity
 
 
+def _labelled(protocol: ImageProtocol, space: Space, sample: bool = False) -> BaseVicinity:
+    # One covariance for all classes: of codes, each class's own variances give posteriors that are sure and often wrong.
+    density = Gaussian("tied", "ledoit-wolf")
+    return VarMixup(space, protocol.alpha, density=density, gamma=protocol.gamma, sample=sample)
+
+
 _MANGLA = "Mangla et al., VarMixup, Pattern Recognition Letters 2021"
 _VANILLA = _plain(lambda protocol: Vanilla())
 
@@ -136,11 +142,14 @@ IMAGE_METHODS: Mapping[str, ImageMethod] = MappingProxyType(
                 "varmixup-genlabel",
                 "VarMixup labelled by the posterior of Gaussians of the codes",
                 "this library; Sohn et al., GenLabel, ICML 2022",
-                _in(
-                    lambda protocol, space: VarMixup(
-                        space, protocol.alpha, density=Gaussian("diagonal"), gamma=protocol.gamma
-                    )
-                ),
+                _in(_labelled),
+                space="vae",
+            ),
+            ImageMethod(
+                "mixup+varmixup-genlabel",
+                "mixup+varmixup-sampled, labelled as varmixup-genlabel is",
+                "this library; Sohn et al., GenLabel, ICML 2022",
+                _in(lambda protocol, space: OneOf(Mixup(protocol.alpha), _labelled(protocol, space, sample=True))),
                 space="vae",
             ),
             ImageMethod(

@@ -34,6 +34,7 @@ IMAGES = {
     "varmixup-sampled": METHODS["generative-classifier"],
     "mixup+varmixup-sampled": ("#c01f33", "#ff7d80"),
     "varmixup-genlabel": SPARE[2],
+    "mixup+varmixup-genlabel": ("#d9a400", "#ffdd66"),
     "at": METHODS["genlabel-knn"],
     "trades": ("#8f35a8", "#d79bec"),
     "iat": ("#4338a8", "#b9b4ff"),

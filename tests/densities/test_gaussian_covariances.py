@@ -1,4 +1,4 @@
-"""Diagonal and spherical Gaussians, which keep variances, against the same with matrices."""
+"""Gaussians that keep variances or one matrix for all classes, against a matrix for every class."""
 
 import numpy as np
 import pytest
@@ -45,22 +45,23 @@ def matrices(x: np.ndarray, y: np.ndarray, w: np.ndarray, kind: str, shrinkage: 
     scatter = np.stack([(z[y == c] * w[y == c, None]).T @ z[y == c] for c in range(3)])
     within, covariances = scatter.sum(0) / (w.sum() - 3), []
     for c in range(3):
-        covariance = eye * (scatter[c] / (count[c] - 1) if count[c] > 1 else within)
+        own = z if kind == "tied" else z[y == c]
+        covariance = within if kind == "tied" else eye * (scatter[c] / (count[c] - 1) if count[c] > 1 else within)
         spherical = eye * np.trace(covariance) / len(eye)
         if kind == "spherical":
             covariance = spherical
         share = shrinkage
         if share == "ledoit-wolf":
-            share = ledoit_wolf(z[y == c], assume_centered=True)[1] if count[c] > 1 else 1.0
+            share = ledoit_wolf(own, assume_centered=True)[1] if len(own) > 1 else 1.0
         values, vectors = np.linalg.eigh((1 - share) * covariance + share * spherical)
         covariances.append(vectors @ np.diag(np.maximum(values, FLOOR)) @ vectors.T * np.outer(scale, scale))
     return MultivariateNormal(torch.tensor(mean), torch.tensor(np.stack(covariances)))
 
 
 @pytest.mark.parametrize(("shrinkage", "most"), [(0.0, 3), (0.3, 1), (0.3, 3), (1.0, 1), ("ledoit-wolf", 1)])
-@pytest.mark.parametrize("kind", ["diagonal", "spherical"])
+@pytest.mark.parametrize("kind", ["diagonal", "spherical", "tied"])
 @pytest.mark.parametrize("what", tables())
-def test_variances_are_those_of_matrices(what: str, kind: str, shrinkage: float | str, most: int) -> None:
+def test_all_is_as_of_matrices(what: str, kind: str, shrinkage: float | str, most: int) -> None:
     """With weights of 1 to `most`, but for the last class: where it is one row, it stays one."""
     x, y = tables()[what]
     weight = np.where(y == 2, 1.0, np.arange(60) % most + 1.0)
@@ -69,9 +70,12 @@ def test_variances_are_those_of_matrices(what: str, kind: str, shrinkage: float 
     rows = torch.tensor(x)
     queries = torch.cat([rows, 0.3 * rows.roll(1, 0) + 0.7 * rows, rows + rows.abs().amax(0)])
     expected = torch.stack([dense.log_prob(query) for query in queries])
-    torch.testing.assert_close(fitted.log_prob(queries), expected, rtol=1e-9, atol=0)
+    torch.testing.assert_close(fitted.log_prob(queries), expected, rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(fitted.posterior(queries), expected.softmax(1), rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(torch.diag_embed(fitted.root_.square()), dense.covariance_matrix, rtol=1e-9, atol=0)
+    covariance = fitted.root_ @ fitted.root_.mT if kind == "tied" else torch.diag_embed(fitted.root_.square())
+    assert covariance.shape[0] == (1 if kind == "tied" else 3)
+    size = dense.stddev[:, :, None] * dense.stddev[:, None]
+    torch.testing.assert_close(covariance / size, dense.covariance_matrix / size, rtol=1e-9, atol=1e-9)
 
 
 def test_in_single_precision_a_class_far_away_keeps_its_digits(monkeypatch: pytest.MonkeyPatch) -> None:
