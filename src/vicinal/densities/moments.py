@@ -120,4 +120,5 @@ def _raise(s: Tensor) -> Tensor:
     if not bool(torch.linalg.cholesky_ex(s - floor).info.any()):
         return s  # no eigenvalue is below, and none had to be computed
     values, vectors = torch.linalg.eigh(s)
-    return vectors @ torch.diag_embed(values.clamp(min=FLOOR)) @ vectors.mT
+    raised: Tensor = vectors @ torch.diag_embed(values.clamp(min=FLOOR)) @ vectors.mT
+    return raised
