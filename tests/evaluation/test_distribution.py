@@ -12,7 +12,7 @@ from torch import nn
 
 from vicinal.core import InputError
 from vicinal.evaluation import fetch_inception, has_inception, image_distance, penultimate
-from vicinal.networks import MLP, LeNet5, SmallResNet
+from vicinal.networks import MLP, LeNet5, Normalized, SmallResNet
 
 pytest.importorskip("torchmetrics")
 
@@ -102,6 +102,7 @@ def test_features_are_those_before_the_last_layer():
     network = SmallResNet(4)
     features = penultimate(network)
     assert features.num_features == 64
+    assert penultimate(Normalized(network, 0.5, 0.5)).label == features.label == "penultimate layer of SmallResNet"
     network.eval()
     torch.testing.assert_close(network.fc(features(x)), network(x))
     assert not network.fc._forward_pre_hooks

@@ -17,6 +17,7 @@ from vicinal.core import InputError, check_number, require
 from vicinal.evaluation.attacks.base import seeded
 from vicinal.evaluation.corruption import evaluating
 from vicinal.evaluation.inception import Inception
+from vicinal.networks import Normalized
 
 __all__ = ["ImageDistance", "image_distance", "penultimate"]
 
@@ -176,7 +177,8 @@ class _Penultimate(nn.Module):
         self.network = network
         self.last = list(layers)[-1]
         self.num_features = layers[self.last].in_features
-        self.label = f"penultimate layer of {type(network).__name__}"
+        named = network.network if isinstance(network, Normalized) else network
+        self.label = f"penultimate layer of {type(named).__name__}"
 
     def forward(self, x: Tensor) -> Tensor:
         seen: list[Tensor] = []

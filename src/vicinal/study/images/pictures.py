@@ -29,7 +29,7 @@ LINE, FONT, MARGIN, INK = 2, 14, 12, 51
 
 
 def sample_grid(vicinity: BaseVicinity, images: ImageSet, seed: int = 0) -> str:
-    """Return a grid of mixed images as a PNG in a data URI (VarMixup, Figure 5).
+    """Return a grid of mixed images, a batch a row, as a PNG in a data URI (VarMixup, Figure 5).
 
     Examples:
         For a page::
@@ -37,7 +37,7 @@ def sample_grid(vicinity: BaseVicinity, images: ImageSet, seed: int = 0) -> str:
             f'<img src="{sample_grid(ready_for(Mixup(), images), images)}">'
     """
     rows, columns = GRID
-    mixed = mixed_images(vicinity, images, rows * columns, generator_at(seed=seed, purpose="samples"))
+    mixed = mixed_images(vicinity, images, rows * columns, generator_at(seed=seed, purpose="samples"), columns)
     return "data:image/png;base64," + base64.b64encode(_png(_grid(mixed, columns))).decode()
 
 

@@ -128,14 +128,17 @@ def ready_for(vicinity: BaseVicinity, images: ImageSet) -> BaseVicinity:
     return made.set_params(n_classes=len(images.classes))  # type: ignore[no-any-return]
 
 
-def mixed_images(vicinity: BaseVicinity, images: ImageSet, count: int, generator: torch.Generator) -> Tensor:
-    """Return images as a vicinity draws them from random images, in batches of 128.
+def mixed_images(
+    vicinity: BaseVicinity, images: ImageSet, count: int, generator: torch.Generator, batch_size: int = 128
+) -> Tensor:
+    """Return images as a vicinity draws them from random images.
 
     Args:
         vicinity: ready for these images, as `ready_for` makes it.
         images: what to mix.
         count: how many mixed images.
         generator: of all draws.
+        batch_size: images at a time, which are mixed among themselves.
 
     Returns:
         (count, C, H, W) pixels.
@@ -149,7 +152,7 @@ def mixed_images(vicinity: BaseVicinity, images: ImageSet, count: int, generator
         :count
     ]
     found = []
-    for index in order.split(128):
+    for index in order.split(batch_size):
         rows = nn.functional.one_hot(images.y[index], len(images.classes)).float()
         codes = vicinity.encode(images.pixels(index))
         found.append(vicinity.decode(vicinity.draw_rows(codes, rows, generator=generator)))
