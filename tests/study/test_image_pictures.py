@@ -10,6 +10,8 @@ from PIL import Image
 from vicinal.data.images import ImageSet
 from vicinal.spaces import Identity
 from vicinal.study.images import space_picture
+from vicinal.training.single import mixed_images, ready_for
+from vicinal.vicinity import Mixup
 
 LINE = 2
 """Pixels between images."""
@@ -57,3 +59,16 @@ def test_fewer_images_than_columns() -> None:
         for columns in (1, 16)
     )
     assert wide - narrow == 28 * 2 + LINE
+
+
+def test_mixed_images_are_of_their_own_batch() -> None:
+    """Black and white images: every batch of eight has one ratio, and so one gray and its complement."""
+    x = torch.tensor([0, 255], dtype=torch.uint8).repeat(32)[:, None, None, None].expand(-1, 1, 8, 8)
+    images = ImageSet("plain", x.contiguous(), torch.arange(64) % 2, ("black", "white"))
+    mixed = mixed_images(ready_for(Mixup(), images), images, 32, torch.Generator().manual_seed(0), batch_size=8)
+    assert mixed.shape == (32, 1, 8, 8)
+    found = [
+        {round(min(v, 1 - v), 5) for v in batch[:, 0, 0, 0].tolist() if 1e-4 < v < 1 - 1e-4} for batch in mixed.split(8)
+    ]
+    assert all(len(ratios) == 1 for ratios in found)
+    assert len(set.union(*found)) == 4
